@@ -1,0 +1,19 @@
+"""Denoising methods: one protocol, one registry.
+
+To add one, write a frozen dataclass that keeps the protocol and name it in `METHODS`.
+"""
+
+from nlmeans.denoisers.base import Denoiser
+from nlmeans.denoisers.local import Gaussian, Mean, Median
+from nlmeans.denoisers.nlm import NLMeans
+from nlmeans.denoisers.opencv import OpenCV
+
+METHODS: dict[str, type[Denoiser]] = {
+    "nlm": NLMeans,
+    "opencv": OpenCV,
+    "mean": Mean,
+    "median": Median,
+    "gaussian": Gaussian,
+}
+
+__all__ = ["METHODS", "Denoiser"]

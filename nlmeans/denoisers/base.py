@@ -1,0 +1,42 @@
+"""What a denoising method has to offer."""
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+
+Progress = Callable[[float], None]
+
+
+class Denoiser(Protocol):
+    """A method with its options, a frozen dataclass.
+
+    Its fields are the options that `nlmeans.denoise` and the command line take for it, all with
+    a default; an option that is no field is refused there. An option of None is to be settled.
+    """
+
+    summary: ClassVar[str]
+    """One line for tables and help."""
+    dtypes: ClassVar[tuple[str, ...]]
+    """Dtypes of images it takes."""
+
+    @property
+    def needs_sigma(self) -> bool:
+        """Whether it has a `sigma` and needs to be told one before it can settle."""
+
+    def settled(self, space: tuple[int, ...], channels: int) -> Self:
+        """Fill in every option that is None, and check that the method can take such an image.
+
+        Raises
+        ------
+        ParameterError
+            If an option does not fit the image, or the method does not take such images.
+        """
+
+    def halo(self, ndim: int) -> tuple[int, ...]:
+        """How far from a position its result depends on the image, per axis of space."""
+
+    def __call__(
+        self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Denoise an image (*space, C), as settled; returns floats (*space, C)."""

@@ -1,0 +1,94 @@
+"""NL-means."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from nlmeans.affinity import Center, PatchGaussian, PatchKernel
+from nlmeans.denoisers.base import Progress
+from nlmeans.engines import ENGINES, get_engine
+from nlmeans.errors import ParameterError
+from nlmeans.neighborhood import Window, per_axis
+from nlmeans.operation import NonLocalMean
+from nlmeans.rules import PLAIN_DEFAULT, offset_rule
+from nlmeans.validation import DTYPES, check_choice, check_number, check_work
+
+Radius = int | tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NLMeans:
+    """NL-means, pixelwise: `NonLocalMean` with a `PatchGaussian` over a `Window`.
+
+    Parameters are those of `nlmeans.denoise`.
+    """
+
+    h: float | None = None
+    sigma: float | None = None
+    patch_radius: Radius | None = None
+    search_radius: Radius | None = None
+    patch_kernel: PatchKernel = "flat"
+    center: Center | None = None
+    engine: str = "numba"
+
+    summary: ClassVar[str] = "average over similar patches of a search window"
+    dtypes: ClassVar[tuple[str, ...]] = DTYPES
+
+    def __post_init__(self) -> None:
+        for name in ("h", "sigma"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), least=0)
+        check_choice("engine", self.engine, ENGINES)
+
+    @property
+    def needs_sigma(self) -> bool:
+        """Neither h nor sigma is given."""
+        return self.h is None and self.sigma is None
+
+    def settled(self, space: tuple[int, ...], channels: int) -> Self:
+        """`h` alone: the plain form and its customary sizes; with `sigma`: the offset form's rule."""
+        if self.sigma is None:
+            rule, center = PLAIN_DEFAULT, "one"
+        else:
+            rule, center = offset_rule(self.sigma, channels), "max"
+        h = self.h if self.h is not None else rule.h_over_sigma * (self.sigma or 0)
+        choice = replace(
+            self,
+            h=float(h),
+            sigma=float(self.sigma or 0),
+            patch_radius=rule.patch_radius if self.patch_radius is None else self.patch_radius,
+            search_radius=rule.search_radius if self.search_radius is None else self.search_radius,
+            center=center if self.center is None else self.center,
+        )
+        check_work(
+            space,
+            channels,
+            per_axis("search_radius", choice.search_radius, len(space)),
+            per_axis("patch_radius", choice.patch_radius, len(space)),
+        )
+        choice.operation(h=1.0)  # checks kernel and center
+        return choice
+
+    def operation(self, h: float) -> NonLocalMean:
+        """The average that these settings stand for."""
+        affinity = PatchGaussian(h, self.sigma, self.patch_radius, self.patch_kernel, self.center)
+        return NonLocalMean(affinity, Window(self.search_radius))
+
+    def halo(self, ndim: int) -> tuple[int, ...]:
+        """Search radius plus patch radius."""
+        operation = self.operation(h=1.0)
+        reach, margin = operation.affinity.reach(ndim), operation.neighborhood.margin(ndim)
+        return tuple(map(sum, zip(reach, margin, strict=True)))
+
+    def __call__(
+        self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Denoise; h = 0 is the limit in which only equal patches are averaged: no change."""
+        if self.h == 0:
+            return image.copy()
+        engine = get_engine(self.engine)
+        operation = self.operation(self.h)
+        if reason := engine.unsupported(operation):
+            raise ParameterError("engine", f"{self.engine!r} can not compute this: {reason}")
+        return engine.average(operation, image, workers=workers, progress=progress)

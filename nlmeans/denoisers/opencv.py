@@ -1,0 +1,96 @@
+"""OpenCV's NL-means, to compare with: `fastNlMeansDenoising` and `fastNlMeansDenoisingColored`.
+
+OpenCV takes 8-bit images only; other dtypes are refused here, never squeezed into 8 bits. RGB is
+handed over in its BGR order and comes back as RGB. `fastNlMeansDenoisingColored` filters L and
+(a, b) of an 8-bit Lab image apart, so even a vanishing h moves colors by a few gray levels.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from nlmeans.denoisers.base import Progress
+from nlmeans.errors import ParameterError
+from nlmeans.rules import OPENCV_H_OVER_SIGMA
+from nlmeans.validation import check_integer, check_number, check_work, check_workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenCV:
+    """OpenCV's NL-means on an 8-bit gray or RGB image.
+
+    Parameters
+    ----------
+    h : float, optional
+        Its `h`, > 0, in gray levels: f = exp(-D / h^2), of the lightness for RGB.
+    sigma : float, optional
+        Standard deviation of the noise, > 0; gives h where h is not given.
+    h_color : float, optional
+        Its `hColor`, > 0, RGB only. Default: h.
+    patch_radius, search_radius : int, optional
+        Its window sizes are 2 radius + 1. Default: 3 and 10, OpenCV's 7 and 21.
+    """
+
+    h: float | None = None
+    sigma: float | None = None
+    h_color: float | None = None
+    patch_radius: int = 3
+    search_radius: int = 10
+
+    summary: ClassVar[str] = "OpenCV's NL-means, 8-bit gray or RGB only"
+    dtypes: ClassVar[tuple[str, ...]] = ("uint8",)
+
+    def __post_init__(self) -> None:
+        for name in ("h", "sigma", "h_color"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
+        check_integer("patch_radius", self.patch_radius, least=0)
+        check_integer("search_radius", self.search_radius, least=0)
+
+    @property
+    def needs_sigma(self) -> bool:
+        """Neither h nor sigma is given."""
+        return self.h is None and self.sigma is None
+
+    def settled(self, space: tuple[int, ...], channels: int) -> Self:
+        """h from sigma, h_color from h."""
+        if len(space) != 2 or channels not in (1, 3):
+            raise ParameterError(
+                "method",
+                f"'opencv' takes gray and RGB images of two axes, not {channels} channels on "
+                f"{len(space)} axes; 'nlm' takes any",
+            )
+        if channels == 1 and self.h_color is not None:
+            raise ParameterError("h_color", "must not be given for a gray image", self.h_color)
+        check_work(space, channels, (self.search_radius,) * 2, (self.patch_radius,) * 2)
+        h = self.h if self.h is not None else OPENCV_H_OVER_SIGMA * (self.sigma or 0)
+        color = None if channels == 1 else h if self.h_color is None else self.h_color
+        return replace(self, h=float(h), h_color=color)
+
+    def halo(self, ndim: int) -> tuple[int, ...]:
+        """Search radius plus patch radius."""
+        return (self.search_radius + self.patch_radius,) * ndim
+
+    def __call__(
+        self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Denoise; OpenCV's number of threads, which is global, is `workers` meanwhile."""
+        import cv2
+
+        sizes = (2 * self.patch_radius + 1, 2 * self.search_radius + 1)
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(check_workers(workers))
+        try:
+            if image.shape[-1] == 1:
+                gray = np.ascontiguousarray(image[..., 0])
+                result = cv2.fastNlMeansDenoising(gray, None, self.h, *sizes)[..., np.newaxis]
+            else:
+                bgr = np.ascontiguousarray(image[..., ::-1])
+                result = cv2.fastNlMeansDenoisingColored(bgr, None, self.h, self.h_color, *sizes)
+                result = result[..., ::-1]
+        finally:
+            cv2.setNumThreads(threads)
+        if progress is not None:
+            progress(1.0)
+        return result

@@ -1,0 +1,60 @@
+"""The operation that the project is about, as one frozen value.
+
+    y_i = 1/C_i * sum over j in N(i) of f(x_i, x_j) * g(x_j)
+
+An engine computes it; nothing here loops over pixels.
+"""
+
+from dataclasses import dataclass, field
+
+from nlmeans.affinity import Affinity
+from nlmeans.embedding import Embedding, Identity
+from nlmeans.errors import ParameterError
+from nlmeans.neighborhood import Everywhere, Neighborhood
+from nlmeans.normalizer import Count, Normalizer, Sum
+
+
+@dataclass(frozen=True)
+class NonLocalMean:
+    """A weighted non-local average, defined by four choices.
+
+    Parameters
+    ----------
+    affinity : Affinity
+        f. `nlmeans.affinity.PatchGaussian` makes it NL-means.
+    neighborhood : Neighborhood, optional
+        N(i). Default: `Everywhere`.
+    normalizer : Normalizer, optional
+        C_i. Default: `Sum` for the exponential affinities, `Count` for the others.
+    values : Embedding, optional
+        g. Default: the pixel itself.
+
+    Raises
+    ------
+    ParameterError
+        If the normalizer is `Sum` while f can be negative.
+
+    References
+    ----------
+    X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018, Eq. (1).
+
+    Examples
+    --------
+    >>> from nlmeans.affinity import PatchGaussian
+    >>> from nlmeans.neighborhood import Window
+    >>> nl_means = NonLocalMean(PatchGaussian(h=10.0, patch_radius=3), Window(10))
+    """
+
+    affinity: Affinity
+    neighborhood: Neighborhood = field(default_factory=Everywhere)
+    normalizer: Normalizer | None = None
+    values: Embedding = field(default_factory=Identity)
+
+    def __post_init__(self) -> None:
+        exponential = self.affinity.exponential
+        if self.normalizer is None:
+            object.__setattr__(self, "normalizer", Sum() if exponential else Count())
+        elif isinstance(self.normalizer, Sum) and not exponential:
+            raise ParameterError(
+                "normalizer", "must be Count for an affinity whose sum can vanish", self.affinity
+            )

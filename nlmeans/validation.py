@@ -1,0 +1,141 @@
+"""The rules that arguments must keep, each said once."""
+
+import math
+import numbers
+import os
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from nlmeans.errors import ParameterError
+
+DTYPES = ("uint8", "int16", "uint16", "float16", "float32", "float64")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+) -> float:
+    """A finite real number with least <= value <= most and above < value, as a float."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    if not (number and math.isfinite(value) and least <= value <= most and above < value):
+        rule = "must be a finite number"
+        rule += f" above {above:g}" if above > -math.inf else ""
+        rule += f", at least {least:g}" if least > -math.inf else ""
+        rule += f" and at most {most:g}" if most < math.inf else ""
+        raise ParameterError(name, rule, value)
+    return float(value)
+
+
+def check_integer(name: str, value: Any, *, least: int, most: float = math.inf) -> int:
+    """An integer with least <= value <= most."""
+    integer = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
+    if not (integer and least <= value <= most):
+        rule = f"must be an integer, at least {least}"
+        raise ParameterError(name, rule + (f" and at most {most}" if most < math.inf else ""), value)
+    return int(value)
+
+
+def check_workers(workers: Any) -> int:
+    """Number of threads: as given, or for None one for each processor this process may use."""
+    if workers is not None:
+        return check_integer("workers", workers, least=1)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """One of a few names."""
+    if not isinstance(value, str) or value not in choices:
+        raise ParameterError(name, f"must be one of {', '.join(choices)}", value)
+    return value
+
+
+def check_array(name: str, image: Any) -> np.ndarray:
+    """A non-empty real numeric array with finite values; its byte order and strides are free."""
+    array = np.asarray(image)
+    if array.dtype.newbyteorder("=").name not in DTYPES:
+        hint = ""
+        if array.dtype == bool:
+            hint = "; a mask has no noise to average away, so convert it if you mean gray levels"
+        elif array.dtype.kind in "iu":
+            hint = "; convert wider integers to float64"
+        raise ParameterError(name, f"must have a dtype of {', '.join(DTYPES)}{hint}", array.dtype)
+    if array.ndim < 2:
+        raise ParameterError(name, "must have at least two axes, rows and columns", array.shape)
+    if array.size == 0:
+        raise ParameterError(name, "must not be empty", array.shape)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        count = array.size - np.count_nonzero(np.isfinite(array))
+        raise ParameterError(
+            name,
+            f"must not hold NaN or infinite values, which would spread into every average that "
+            f"meets them ({count} found); replace them first, with numpy.nan_to_num for instance",
+        )
+    return array
+
+
+def check_channel_axis(name: str, array: np.ndarray, channel_axis: int | None) -> int | None:
+    """The channel axis as a non-negative number; None for an image without channels."""
+    if channel_axis is None:
+        if array.ndim >= 3 and array.shape[-1] in (3, 4):
+            raise ParameterError(
+                "channel_axis",
+                f"must be given for {name} of shape {array.shape}: pass channel_axis=-1 if the "
+                f"last axis counts colors; if it is a direction in space, move it elsewhere with "
+                f"numpy.moveaxis",
+            )
+        space = array.ndim
+    else:
+        axis = check_integer("channel_axis", channel_axis, least=-array.ndim)
+        if axis >= array.ndim:
+            raise ParameterError(
+                "channel_axis", f"must be an axis of {name} of shape {array.shape}", channel_axis
+            )
+        channel_axis = axis % array.ndim
+        space = array.ndim - 1
+    if not 2 <= space <= 4:
+        raise ParameterError(
+            name, "must have two to four axes besides the channels", array.shape
+        )
+    return channel_axis
+
+
+MOST_COMPARISONS = 1e13
+"""About two hours on two cores at 1.4e9 patch comparisons a second, the speed of the fast engine."""
+
+MOST_PATCH = 101
+"""Longest side of a patch; the cost of a comparison grows with it, and the largest in use is 21."""
+
+
+def check_work(
+    space: tuple[int, ...], channels: int, search: tuple[int, ...], patch: tuple[int, ...]
+) -> None:
+    """Refuse radii that would take hours or more memory than machines have, and say how much."""
+    if 2 * max(patch) + 1 > MOST_PATCH:
+        raise ParameterError("patch_radius", f"must be at most {MOST_PATCH // 2}", max(patch))
+    window = math.prod(2 * s + 1 for s in search)
+    comparisons = math.prod(space) * window / 2
+    if comparisons > MOST_COMPARISONS:
+        raise ParameterError(
+            "search_radius",
+            f"is too large: {window:.3g} positions around each of {math.prod(space)} pixels are "
+            f"{comparisons:.2g} patch comparisons, about {comparisons / 1.4e9 / 3600:.3g} hours",
+            search,
+        )
+    margin = (2 * (s + p) for s, p in zip(search, patch, strict=True))
+    copy = 4 * channels * math.prod(map(sum, zip(space, margin, strict=True)))
+    image = 4 * channels * math.prod(space)
+    if copy > 2**32 and copy > 4 * image:
+        raise ParameterError(
+            "search_radius",
+            f"is too large: the image continued that far beyond its borders takes "
+            f"{copy / 2**30:.3g} GiB",
+            search,
+        )
