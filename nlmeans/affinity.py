@@ -119,7 +119,7 @@ class PatchGaussian:
     def score(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         """Log f."""
         distance = ((query - key) ** 2).sum(-1)
-        return patch_gaussian_log(  # type: ignore[no-any-return]
+        return patch_gaussian_log(
             distance, 2 * self.sigma**2, 1 / self.h**2, lambda value: np.maximum(value, 0)
         )
 
@@ -160,7 +160,9 @@ class _Embedded:
 
 @dataclass(frozen=True)
 class EmbeddedGaussian(_Embedded):
-    """f = exp(theta(x_i) . phi(x_j)): Eq. (3) of Wang et al., "Non-local Neural Networks", CVPR 2018.
+    """f = exp(theta(x_i) . phi(x_j)): Eq. (3) of Wang et al.
+
+    X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018.
 
     Parameters
     ----------
@@ -172,7 +174,7 @@ class EmbeddedGaussian(_Embedded):
 
     def score(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         """Log f."""
-        return (query * key).sum(-1)  # type: ignore[no-any-return]
+        return (query * key).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class DotProduct(_Embedded):
 
     def score(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         """Return f."""
-        return (query * key).sum(-1)  # type: ignore[no-any-return]
+        return (query * key).sum(-1)
 
 
 @dataclass(frozen=True)

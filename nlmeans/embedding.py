@@ -96,7 +96,7 @@ class Patch:
         return per_axis("patch_radius", self.radius, ndim)
 
     def axis_weights(self, reach: tuple[int, ...]) -> list[np.ndarray]:
-        """Weights of the patch positions along each axis, summing to 1; their product is the kernel."""
+        """Weights of the positions along each axis, summing to 1; their product is the kernel."""
         weights = []
         for radius in reach:
             position = np.arange(-radius, radius + 1)
@@ -116,7 +116,7 @@ class Patch:
             image, weight.shape, axis=tuple(range(ndim))
         )  # (*space, C, *patch)
         vectors = window * np.sqrt(weight / image.shape[-1])
-        return vectors.reshape(*vectors.shape[: ndim], -1)
+        return vectors.reshape(*vectors.shape[:ndim], -1)
 
 
 @dataclass(frozen=True)

@@ -92,11 +92,14 @@ def ssim(
     peak = _data_range(x, y, data_range)
     space = [size for k, size in enumerate(x.shape) if k != axis]
     if min(space) < 11:
-        raise ParameterError("image", "must be at least 11 pixels along each axis for SSIM", x.shape)
+        raise ParameterError(
+            "image", "must be at least 11 pixels along each axis for SSIM", x.shape
+        )
     from skimage.metrics import structural_similarity
 
+    similarity: Any = structural_similarity
     return float(
-        structural_similarity(
+        similarity(
             x.astype(np.float64),
             y.astype(np.float64),
             data_range=peak,

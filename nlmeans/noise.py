@@ -8,9 +8,7 @@ from nlmeans.dtypes import from_float
 from nlmeans.validation import check_array, check_channel_axis, check_number
 
 
-def add_noise(
-    image: Any, sigma: float, *, rng: np.random.Generator | int | None
-) -> np.ndarray:
+def add_noise(image: Any, sigma: float, *, rng: np.random.Generator | int | None) -> np.ndarray:
     """Add white Gaussian noise.
 
     Parameters
@@ -43,8 +41,8 @@ def add_noise(
 def estimate_sigma(image: Any, *, channel_axis: int | None = None) -> float:
     """Standard deviation of white Gaussian noise in an image.
 
-    The median absolute deviation of the differences that a second-difference mask, applied along
-    the last two axes of space, leaves: smooth parts and straight edges along an axis vanish, noise stays.
+    The median absolute value that a mask of second differences along the last two axes of space
+    leaves, scaled: smooth parts and edges along an axis vanish, noise stays.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ class Sum:
 
     def weights(self, affinity: np.ndarray) -> np.ndarray:
         """Divide by the sum over the members."""
-        return affinity / affinity.sum(0)  # type: ignore[no-any-return]
+        return affinity / affinity.sum(0)
 
 
 @dataclass(frozen=True)

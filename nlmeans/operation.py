@@ -47,7 +47,7 @@ class NonLocalMean:
 
     affinity: Affinity
     neighborhood: Neighborhood = field(default_factory=Everywhere)
-    normalizer: Normalizer | None = None
+    normalizer: Normalizer = None  # type: ignore[assignment]  # never stays None
     values: Embedding = field(default_factory=Identity)
 
     def __post_init__(self) -> None:

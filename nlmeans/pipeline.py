@@ -35,9 +35,9 @@ class DenoiseInfo:
 
 
 def settle(
-    array: np.ndarray, channel_axis: int | None, method: str, options: dict[str, Any]
+    image: np.ndarray, method: str, options: dict[str, Any]
 ) -> tuple[Denoiser, float | None]:
-    """The denoiser for an image, with nothing left open, and sigma if it was estimated."""
+    """The denoiser for an image (*space, C), with nothing left open, and sigma if estimated."""
     chosen = METHODS[check_choice("method", method, METHODS)]
     known = [field.name for field in fields(chosen)]  # type: ignore[arg-type]
     given = {name: value for name, value in options.items() if value is not None}
@@ -46,30 +46,60 @@ def settle(
             raise ParameterError(
                 name, f"is not an option of method {method!r}, which takes {', '.join(known)}"
             )
-    if array.dtype.newbyteorder("=").name not in chosen.dtypes:
+    if image.dtype.newbyteorder("=").name not in chosen.dtypes:
         raise ParameterError(
             "image",
             f"must have a dtype of {', '.join(chosen.dtypes)} for method {method!r}",
-            array.dtype,
+            image.dtype,
         )
     denoiser = chosen(**given)
     estimate = None
     if denoiser.needs_sigma:
-        estimate = estimate_sigma(array, channel_axis=channel_axis)
+        estimate = estimate_sigma(image, channel_axis=-1)
         denoiser = replace(denoiser, sigma=estimate)  # type: ignore[type-var]
-    space = tuple(np.delete(array.shape, [] if channel_axis is None else channel_axis).tolist())
-    channels = 1 if channel_axis is None else array.shape[channel_axis]
-    return denoiser.settled(space, channels), estimate
+    return denoiser.settled(image), estimate
 
 
-@overload
-def denoise(image: Any, *, return_info: Literal[False] = False, **options: Any) -> np.ndarray: ...
 @overload
 def denoise(
-    image: Any, *, return_info: Literal[True], **options: Any
+    image: Any,
+    *,
+    h: float | None = None,
+    sigma: float | None = None,
+    method: str = "nlm",
+    channel_axis: int | None = None,
+    patch_radius: int | tuple[int, ...] | None = None,
+    search_radius: int | tuple[int, ...] | None = None,
+    patch_kernel: PatchKernel | None = None,
+    center: Center | None = None,
+    h_color: float | None = None,
+    radius: int | None = None,
+    std: float | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[float], None] | None = None,
+    return_info: Literal[False] = False,
+) -> np.ndarray: ...
+@overload
+def denoise(
+    image: Any,
+    *,
+    h: float | None = None,
+    sigma: float | None = None,
+    method: str = "nlm",
+    channel_axis: int | None = None,
+    patch_radius: int | tuple[int, ...] | None = None,
+    search_radius: int | tuple[int, ...] | None = None,
+    patch_kernel: PatchKernel | None = None,
+    center: Center | None = None,
+    h_color: float | None = None,
+    radius: int | None = None,
+    std: float | None = None,
+    engine: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[float], None] | None = None,
+    return_info: Literal[True],
 ) -> tuple[np.ndarray, DenoiseInfo]: ...
-
-
 def denoise(
     image: Any,
     *,
@@ -177,8 +207,8 @@ def denoise(
         "patch_kernel": patch_kernel, "center": center,
         "radius": radius, "std": std, "engine": engine,
     }  # fmt: skip
-    denoiser, estimate = settle(array, axis, method, options)
     x = array[..., np.newaxis] if axis is None else np.moveaxis(array, axis, -1)
+    denoiser, estimate = settle(x, method, options)
     y = from_float(denoiser(x, workers=threads, progress=progress), array.dtype)
     result = y[..., 0] if axis is None else np.moveaxis(y, -1, axis)
     if not return_info:

@@ -37,7 +37,9 @@ def check_integer(name: str, value: Any, *, least: int, most: float = math.inf) 
     integer = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
     if not (integer and least <= value <= most):
         rule = f"must be an integer, at least {least}"
-        raise ParameterError(name, rule + (f" and at most {most}" if most < math.inf else ""), value)
+        raise ParameterError(
+            name, rule + (f" and at most {most}" if most < math.inf else ""), value
+        )
     return int(value)
 
 
@@ -101,23 +103,20 @@ def check_channel_axis(name: str, array: np.ndarray, channel_axis: int | None) -
         channel_axis = axis % array.ndim
         space = array.ndim - 1
     if not 2 <= space <= 4:
-        raise ParameterError(
-            name, "must have two to four axes besides the channels", array.shape
-        )
+        raise ParameterError(name, "must have two to four axes besides the channels", array.shape)
     return channel_axis
 
 
 MOST_COMPARISONS = 1e13
-"""About two hours on two cores at 1.4e9 patch comparisons a second, the speed of the fast engine."""
+"""About two hours at 1.4e9 patch comparisons a second, the fast engine's speed on two cores."""
 
 MOST_PATCH = 101
 """Longest side of a patch; the cost of a comparison grows with it, and the largest in use is 21."""
 
 
-def check_work(
-    space: tuple[int, ...], channels: int, search: tuple[int, ...], patch: tuple[int, ...]
-) -> None:
-    """Refuse radii that would take hours or more memory than machines have, and say how much."""
+def check_work(shape: tuple[int, ...], search: tuple[int, ...], patch: tuple[int, ...]) -> None:
+    """Refuse radii that would take hours or fill the memory on an image (*space, C)."""
+    *space, channels = shape
     if 2 * max(patch) + 1 > MOST_PATCH:
         raise ParameterError("patch_radius", f"must be at most {MOST_PATCH // 2}", max(patch))
     window = math.prod(2 * s + 1 for s in search)

@@ -24,8 +24,8 @@ class Denoiser(Protocol):
     def needs_sigma(self) -> bool:
         """Whether it has a `sigma` and needs to be told one before it can settle."""
 
-    def settled(self, space: tuple[int, ...], channels: int) -> Self:
-        """Fill in every option that is None, and check that the method can take such an image.
+    def settled(self, image: np.ndarray) -> Self:
+        """Fill in every option that is None for an image (*space, C), and check that it fits.
 
         Raises
         ------

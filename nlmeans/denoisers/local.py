@@ -19,7 +19,7 @@ class _Local:
     dtypes: ClassVar[tuple[str, ...]] = DTYPES
     needs_sigma: ClassVar[bool] = False
 
-    def settled(self, space: tuple[int, ...], channels: int) -> Self:
+    def settled(self, image: np.ndarray) -> Self:
         """Nothing is left open."""
         return self
 

@@ -1,7 +1,7 @@
 """NL-means."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from nlmeans.affinity import Center, PatchGaussian, PatchKernel
 from nlmeans.denoisers.base import Progress
 from nlmeans.engines import ENGINES, get_engine
 from nlmeans.errors import ParameterError
-from nlmeans.neighborhood import Window, per_axis
+from nlmeans.neighborhood import Window
 from nlmeans.operation import NonLocalMean
 from nlmeans.rules import PLAIN_DEFAULT, offset_rule
 from nlmeans.validation import DTYPES, check_choice, check_number, check_work
@@ -46,12 +46,10 @@ class NLMeans:
         """Neither h nor sigma is given."""
         return self.h is None and self.sigma is None
 
-    def settled(self, space: tuple[int, ...], channels: int) -> Self:
-        """`h` alone: the plain form and its customary sizes; with `sigma`: the offset form's rule."""
-        if self.sigma is None:
-            rule, center = PLAIN_DEFAULT, "one"
-        else:
-            rule, center = offset_rule(self.sigma, channels), "max"
+    def settled(self, image: np.ndarray) -> Self:
+        """With h alone the plain form and its customary sizes; with sigma the offset form's."""
+        rule = PLAIN_DEFAULT if self.sigma is None else offset_rule(self.sigma, image)
+        center: Center = "one" if self.sigma is None else "max"
         h = self.h if self.h is not None else rule.h_over_sigma * (self.sigma or 0)
         choice = replace(
             self,
@@ -61,19 +59,18 @@ class NLMeans:
             search_radius=rule.search_radius if self.search_radius is None else self.search_radius,
             center=center if self.center is None else self.center,
         )
-        check_work(
-            space,
-            channels,
-            per_axis("search_radius", choice.search_radius, len(space)),
-            per_axis("patch_radius", choice.patch_radius, len(space)),
-        )
-        choice.operation(h=1.0)  # checks kernel and center
+        operation = choice.operation(h=1.0)
+        ndim = image.ndim - 1
+        check_work(image.shape, operation.neighborhood.margin(ndim), operation.affinity.reach(ndim))
         return choice
 
     def operation(self, h: float) -> NonLocalMean:
-        """The average that these settings stand for."""
-        affinity = PatchGaussian(h, self.sigma, self.patch_radius, self.patch_kernel, self.center)
-        return NonLocalMean(affinity, Window(self.search_radius))
+        """The average that these settings, once settled, stand for."""
+        settled: Any = self
+        affinity = PatchGaussian(
+            h, settled.sigma, settled.patch_radius, settled.patch_kernel, settled.center
+        )
+        return NonLocalMean(affinity, Window(settled.search_radius))
 
     def halo(self, ndim: int) -> tuple[int, ...]:
         """Search radius plus patch radius."""
@@ -85,7 +82,7 @@ class NLMeans:
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
         """Denoise; h = 0 is the limit in which only equal patches are averaged: no change."""
-        if self.h == 0:
+        if not self.h:
             return image.copy()
         engine = get_engine(self.engine)
         operation = self.operation(self.h)

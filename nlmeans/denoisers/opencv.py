@@ -6,7 +6,7 @@ handed over in its BGR order and comes back as RGB. `fastNlMeansDenoisingColored
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -53,8 +53,9 @@ class OpenCV:
         """Neither h nor sigma is given."""
         return self.h is None and self.sigma is None
 
-    def settled(self, space: tuple[int, ...], channels: int) -> Self:
+    def settled(self, image: np.ndarray) -> Self:
         """h from sigma, h_color from h."""
+        *space, channels = image.shape
         if len(space) != 2 or channels not in (1, 3):
             raise ParameterError(
                 "method",
@@ -63,7 +64,7 @@ class OpenCV:
             )
         if channels == 1 and self.h_color is not None:
             raise ParameterError("h_color", "must not be given for a gray image", self.h_color)
-        check_work(space, channels, (self.search_radius,) * 2, (self.patch_radius,) * 2)
+        check_work(image.shape, (self.search_radius,) * 2, (self.patch_radius,) * 2)
         h = self.h if self.h is not None else OPENCV_H_OVER_SIGMA * (self.sigma or 0)
         color = None if channels == 1 else h if self.h_color is None else self.h_color
         return replace(self, h=float(h), h_color=color)
@@ -78,16 +79,18 @@ class OpenCV:
         """Denoise; OpenCV's number of threads, which is global, is `workers` meanwhile."""
         import cv2
 
+        h: Any = self.h
+        h_color: Any = self.h_color
         sizes = (2 * self.patch_radius + 1, 2 * self.search_radius + 1)
         threads = cv2.getNumThreads()
         cv2.setNumThreads(check_workers(workers))
         try:
             if image.shape[-1] == 1:
                 gray = np.ascontiguousarray(image[..., 0])
-                result = cv2.fastNlMeansDenoising(gray, None, self.h, *sizes)[..., np.newaxis]
+                result = cv2.fastNlMeansDenoising(gray, None, h, *sizes)[..., np.newaxis]
             else:
                 bgr = np.ascontiguousarray(image[..., ::-1])
-                result = cv2.fastNlMeansDenoisingColored(bgr, None, self.h, self.h_color, *sizes)
+                result = cv2.fastNlMeansDenoisingColored(bgr, None, h, h_color, *sizes)
                 result = result[..., ::-1]
         finally:
             cv2.setNumThreads(threads)

@@ -9,20 +9,19 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 # Reordering, reciprocals and contraction to FMA are welcome; nnan and ninf are not, because they
 # let the compiler drop the comparisons that keep infinite distances at weight 0.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
-JIT_DISABLED = bool(numba.config.DISABLE_JIT)
+config: Any = numba.config
+JIT_DISABLED = bool(config.DISABLE_JIT)
 
 
 def _cache_root() -> Path:
@@ -62,7 +61,7 @@ def cache_folder() -> Path | None:
 CACHE_FOLDER = None if JIT_DISABLED else cache_folder()
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile an entry point: releases the GIL, cached on disk, never `parallel=True`.
 
     Threads come from a pool over tiles instead: a cached `parallel=True` kernel took 0.6 s to
@@ -72,18 +71,18 @@ def kernel(function: Function) -> Function:
     if CACHE_FOLDER is not None:
         # njit(cache=True) would derive the folder from the package's own, which may be
         # read-only, or from a global setting that is not ours to change.
-        previous = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(CACHE_FOLDER)
+        previous = config.CACHE_DIR
+        config.CACHE_DIR = str(CACHE_FOLDER)
         try:
             compiled.enable_caching()
         finally:
-            numba.config.CACHE_DIR = previous
-    return compiled  # type: ignore[no-any-return]
+            config.CACHE_DIR = previous
+    return compiled
 
 
-def inline(function: Function) -> Function:
+def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a part of a kernel: a small function on scalars or rows."""
-    return numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
 
 
 if JIT_DISABLED:
@@ -96,7 +95,7 @@ else:
 
     @intrinsic
     def float32_from_bits(typingctx: Any, bits: Any) -> Any:
-        """Reinterpret an int32 as a float32: one LLVM bitcast, so that loops around it vectorize."""
+        """Reinterpret an int32 as a float32: one bitcast, so that loops around it vectorize."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return builder.bitcast(args[0], context.get_value_type(types.float32))
@@ -104,7 +103,7 @@ else:
         return types.float32(types.int32), codegen
 
 
-def weigh(weight, value):  # type: ignore[no-untyped-def]
+def weigh(weight, value):
     """weight * value; compiled for a weight of type bool, which stands for 1, just the value.
 
     Functions passed as arguments would do the same, but kernels that take one are compiled
@@ -114,20 +113,20 @@ def weigh(weight, value):  # type: ignore[no-untyped-def]
 
 
 @overload(weigh, jit_options={"fastmath": FASTMATH})
-def _weigh(weight, value):  # type: ignore[no-untyped-def]
+def _weigh(weight, value):
     if isinstance(weight, types.Boolean):
         return lambda weight, value: value
     return lambda weight, value: weight * value
 
 
 @inline
-def relu(value):  # type: ignore[no-untyped-def]
+def relu(value):
     """max(value, 0) in float32."""
     return max(value, np.float32(0.0))
 
 
 @inline
-def exp2(exponent):  # type: ignore[no-untyped-def]
+def exp2(exponent):
     """2**exponent for float32 exponents <= 0, to a relative 3e-7; exactly 1 at 0, 0 below -126.
 
     Branch-free, so that a loop over it vectorizes: 0.3 ns a value where `np.exp`, a call for

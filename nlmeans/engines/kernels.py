@@ -33,7 +33,7 @@ class Volume(NamedTuple):
 
     image: np.ndarray
     """Float32 or float64, with STEP - 1 spare rows at the end, which a sweep may read."""
-    strides: tuple[int, int, int, int]
+    strides: tuple[int, ...]
     """Elements from one c, a, b and y to the next."""
     origin: int
     """Where the first position inside the borders is."""
@@ -49,15 +49,15 @@ class Patch(NamedTuple):
     taps_x: tuple[float, ...]
     """Weights along y and x, or True for each tap of a flat patch; the compiler knows both the
     lengths of the tuples and the type of their members."""
-    floor: float
-    inverse_h2: float
+    floor: np.float32
+    inverse_h2: np.float32
 
 
 class Tile(NamedTuple):
     """The output positions [low, high) along (a, b, y, x) and their sums over the window."""
 
-    low: tuple[int, int, int, int]
-    high: tuple[int, int, int, int]
+    low: tuple[int, ...]
+    high: tuple[int, ...]
     numerator: np.ndarray
     """Sum of w * (x_j - x_i), (C, a, b, y, x)."""
     denominator: np.ndarray
@@ -66,9 +66,8 @@ class Tile(NamedTuple):
     """Largest w but the center's, (a, b, y, x); x = 0 where the center rule needs none."""
 
 
-
 @inline
-def column_sums(first, second, stride, taps, scale, fresh, sums):  # type: ignore[no-untyped-def]
+def column_sums(first, second, stride, taps, scale, fresh, sums):
     """sums[k, x] (+)= scale * sum over p of taps[p] * (first[k+p, x] - second[k+p, x])^2, k = 0..3.
 
     `first` and `second` start at the top row of the patch; rows are `stride` apart. `taps` is a
@@ -103,7 +102,7 @@ def column_sums(first, second, stride, taps, scale, fresh, sums):  # type: ignor
 
 
 @inline
-def row_weights(sums, taps, floor, inverse_h2, weights):  # type: ignore[no-untyped-def]
+def row_weights(sums, taps, floor, inverse_h2, weights):
     """weights[x] = f of the patch sums, sum over p of taps[p] * sums[x+p]."""
     for x in range(len(weights)):
         total = np.float32(0.0)
@@ -113,7 +112,7 @@ def row_weights(sums, taps, floor, inverse_h2, weights):  # type: ignore[no-unty
 
 
 @inline
-def add_differences(weights, here, there, numerator):  # type: ignore[no-untyped-def]
+def add_differences(weights, here, there, numerator):
     """numerator += w * (x_j - x_i).
 
     Differences, not values: then y_i = x_i + numerator / C_i keeps constants and h -> 0 exact,
@@ -124,21 +123,21 @@ def add_differences(weights, here, there, numerator):  # type: ignore[no-untyped
 
 
 @inline
-def add_weights(weights, denominator):  # type: ignore[no-untyped-def]
+def add_weights(weights, denominator):
     """C_i += w, without the center."""
     for x in range(len(weights)):
         denominator[x] += weights[x]
 
 
 @inline
-def keep_largest(weights, largest):  # type: ignore[no-untyped-def]
+def keep_largest(weights, largest):
     """Track the largest weight but the center's, for the center rule "max"."""
     for x in range(len(weights)):
         largest[x] = max(largest[x], weights[x])
 
 
 @inline
-def add_row(volume, tile, weights, here, shift, at):  # type: ignore[no-untyped-def]
+def add_row(volume, tile, weights, here, shift, at):
     """Add one row of weights w(i, i + shift) at the end i, flat position `here`, tile row `at`."""
     a, b, y = at
     n = len(weights)
@@ -154,7 +153,7 @@ def add_row(volume, tile, weights, here, shift, at):  # type: ignore[no-untyped-
 
 
 @inline
-def sweep(volume, patch, tile, plane, displacement, ends, sums, weights):  # type: ignore[no-untyped-def]
+def sweep(volume, patch, tile, plane, displacement, ends, sums, weights):
     """All weights of one displacement between one pair of planes, added at their ends in the tile.
 
     `plane` is (a, b) of i and `ends` tells whether i, and whether j, lies in the tile's planes.
@@ -196,7 +195,7 @@ def sweep(volume, patch, tile, plane, displacement, ends, sums, weights):  # typ
 
 
 @kernel
-def filter_tile(volume, patch, search, tile):  # type: ignore[no-untyped-def]
+def filter_tile(volume, patch, search, tile):
     """Fill the sums of a tile over the search window, whose radii along (a, b, y, x) are `search`.
 
     The planes are outside and the displacements (dy, dx) inside, so that a tile of two planes is

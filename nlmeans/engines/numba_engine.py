@@ -1,4 +1,4 @@
-"""The fast engine for NL-means: tiles of the image over a pool of threads, compiled loops inside."""
+"""The fast engine for NL-means: compiled loops over tiles, tiles over a pool of threads."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def average(
     Holds one continued copy of the image and the result, and for each worker the sums of a tile.
     """
     affinity = operation.affinity
-    assert isinstance(affinity, PatchGaussian)  # noqa: S101 - see `unsupported`
+    assert isinstance(affinity, PatchGaussian)  # `unsupported` said so
     dtype = np.dtype(np.float64 if image.dtype == np.float64 else np.float32)
     *space, channels = image.shape
     lead = (1,) * (AXES - len(space))
@@ -71,7 +71,9 @@ def average(
             high,
             numerator=np.zeros((channels, *shape), dtype),
             denominator=np.zeros(shape, np.float32),
-            largest=np.zeros((*shape[:-1], shape[-1] if affinity.center == "max" else 0), np.float32),
+            largest=np.zeros(
+                (*shape[:-1], shape[-1] if affinity.center == "max" else 0), np.float32
+            ),
         )
         filter_tile(volume, patch, search, tile)
         part = tuple(map(slice, low, high))
@@ -91,7 +93,9 @@ def _volume(x: np.ndarray, margin: tuple[int, ...], unit: float, dtype: np.dtype
     flat = np.zeros(channels * math.prod(shape) + (STEP - 1) * shape[-1], dtype)
     planar = flat[: channels * math.prod(shape)].reshape(channels, *shape)
     inside = tuple(slice(m, m + size) for size, m in zip(space, margin, strict=True))
-    np.multiply(np.moveaxis(x, -1, 0), 1 / unit, out=planar[:, *inside], dtype=dtype, casting="unsafe")
+    np.multiply(
+        np.moveaxis(x, -1, 0), 1 / unit, out=planar[:, *inside], dtype=dtype, casting="unsafe"
+    )
     for axis, (size, m) in enumerate(zip(space, margin, strict=True)):
         along = np.moveaxis(planar, axis + 1, 0)
         source = m + reflected(size, m)
@@ -115,8 +119,8 @@ def _patch(
     return Patch(
         np.array(offsets, np.int64),
         np.array(weights, np.float32),
-        (True,) * len(along_y) if flat else tuple(np.float32(along_y)),
-        (True,) * len(along_x) if flat else tuple(np.float32(along_x)),
+        (True,) * len(along_y) if flat else tuple(along_y.astype(np.float32)),
+        (True,) * len(along_x) if flat else tuple(along_x.astype(np.float32)),
         np.float32(n * 2 * (affinity.sigma / unit) ** 2),
         np.float32(math.log2(math.e) / (n * (affinity.h / unit) ** 2)),
     )

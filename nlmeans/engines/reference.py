@@ -1,4 +1,4 @@
-"""The operation as it is written, in NumPy and float64: slow, short, and what the others must match.
+"""The operation as it is written, in NumPy and float64: what the other engines must match.
 
 It holds f for all pairs at once, 8 bytes for each position and member: a 64x64 image with a
 21x21 window takes 14 MB, everywhere on the same image 134 MB.
