@@ -1,0 +1,193 @@
+"""The papers once more, in plain loops over single numbers: what every engine has to match.
+
+Nothing of the package is imported here. A formula or a border rule that the package has wrong
+in one shared place would be wrong in all its engines alike; only a second statement shows that.
+
+Images are arrays (*space, C). Radii are one integer for each axis of space.
+"""
+
+import math
+
+import numpy as np
+
+SMALLEST = 2.0**-126
+"""Center rules other than "one" count a smaller weight as none."""
+
+
+def reflected(position, size):
+    """Where a position beyond the border is copied from: d c b | a b c d | c b a."""
+    if size == 1:
+        return 0
+    while not 0 <= position < size:
+        position = -position if position < 0 else 2 * (size - 1) - position
+    return position
+
+
+def at(image, position):
+    """The channels at a position, which may lie beyond the border."""
+    space = image.shape[:-1]
+    inside = tuple(reflected(p, size) for p, size in zip(position, space, strict=True))
+    return [float(value) for value in image[inside]]
+
+
+def displacements(radius):
+    """All offsets within a radius along each axis, the last axis running fastest."""
+    for corner in np.ndindex(*(2 * r + 1 for r in radius)):
+        yield tuple(k - r for k, r in zip(corner, radius, strict=True))
+
+
+def moved(position, offset):
+    return tuple(p + o for p, o in zip(position, offset, strict=True))
+
+
+def patch_weights(radius, kernel):
+    """Weight of each offset of a patch; they sum to 1."""
+    weights = {}
+    for offset in displacements(radius):
+        exponent = 0.0
+        for o, r in zip(offset, radius, strict=True):
+            if kernel == "gaussian" and r > 0:
+                exponent += o**2 / (2 * (r / 2) ** 2)
+        weights[offset] = math.exp(-exponent)
+    total = math.fsum(weights.values())
+    return {offset: weight / total for offset, weight in weights.items()}
+
+
+def patch_distance(image, i, j, weights):
+    """D: weighted mean over the patch, plain mean over the channels, of squared differences."""
+    total = 0.0
+    for offset, weight in weights.items():
+        for a, b in zip(at(image, moved(i, offset)), at(image, moved(j, offset)), strict=True):
+            total += weight * (a - b) ** 2
+    return total / image.shape[-1]
+
+
+def nl_means(
+    image, *, h, patch_radius, search_radius, sigma=0.0, patch_kernel="flat", center="one"
+):
+    """NL-means: f = exp(-max(D - 2 sigma^2, 0) / h^2) over a window (CVPR 2005, IPOL 2011)."""
+    kernel = patch_weights(patch_radius, patch_kernel)
+    result = np.zeros(image.shape)
+    for i in np.ndindex(*image.shape[:-1]):
+        pairs = []
+        for offset in displacements(search_radius):
+            j = moved(i, offset)
+            excess = max(patch_distance(image, i, j, kernel) - 2 * sigma**2, 0.0)
+            pairs.append((offset, math.exp(-excess / h**2), at(image, j)))
+        result[i] = average(recentered(pairs, center))
+    return result
+
+
+def recentered(pairs, rule):
+    """(f, value) of (offset, f, value), with f of the offset 0 replaced by the center rule."""
+    if rule == "one":
+        return [(f, value) for _, f, value in pairs]
+    others = [f for offset, f, _ in pairs if any(offset) and f >= SMALLEST]
+    own = {"max": max(others), "zero": 0.0}[rule] if others else 1.0
+    return [
+        (own if not any(offset) else f if f >= SMALLEST else 0.0, value)
+        for offset, f, value in pairs
+    ]
+
+
+def average(pairs, count=None):
+    """Sum of f * value over the sum of f, or over a count."""
+    divisor = math.fsum(f for f, _ in pairs) if count is None else count
+    channels = len(pairs[0][1])
+    return [math.fsum(f * value[c] for f, value in pairs) / divisor for c in range(channels)]
+
+
+def dot(a, b):
+    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+def linear(matrix, vector):
+    return [dot(row, vector) for row in matrix]
+
+
+def gaussian(xi, xj):
+    """Wang et al., Eq. (2)."""
+    return math.exp(dot(xi, xj))
+
+
+def embedded_gaussian(theta, phi):
+    """Wang et al., Eq. (3)."""
+    return lambda xi, xj: math.exp(dot(linear(theta, xi), linear(phi, xj)))
+
+
+def dot_product(theta, phi):
+    """Wang et al., Eq. (4)."""
+    return lambda xi, xj: dot(linear(theta, xi), linear(phi, xj))
+
+
+def concatenation(theta, phi, weight):
+    """Wang et al., Eq. (5)."""
+    return lambda xi, xj: max(dot(weight, linear(theta, xi) + linear(phi, xj)), 0.0)
+
+
+def non_local_mean(image, f, *, search_radius=None, g=None, divide_by_count=False):
+    """Wang et al., Eq. (1), over a window or, without a search radius, over the whole image.
+
+    `f` takes x_i and x_j as lists of channels; `g` is a matrix, by default the identity.
+    """
+    space = image.shape[:-1]
+    rows = []
+    for i in np.ndindex(*space):
+        if search_radius is None:
+            members = list(np.ndindex(*space))
+        else:
+            members = [moved(i, offset) for offset in displacements(search_radius)]
+        pairs = []
+        for j in members:
+            xj = at(image, j)
+            pairs.append((f(at(image, i), xj), xj if g is None else linear(g, xj)))
+        rows.append(average(pairs, len(members) if divide_by_count else None))
+    return np.array(rows).reshape(*space, -1)
+
+
+def window_values(image, i, radius):
+    """The channels of every position of the box around i, those beyond the border included."""
+    return [at(image, moved(i, offset)) for offset in displacements(radius)]
+
+
+def box_filter(image, radius, pick):
+    """`pick` (a function of a list of numbers) of the box around each position, by channel."""
+    result = np.zeros(image.shape)
+    for i in np.ndindex(*image.shape[:-1]):
+        for c, values in enumerate(zip(*window_values(image, i, radius), strict=True)):
+            result[(*i, c)] = pick(list(values))
+    return result
+
+
+def mean(values):
+    return math.fsum(values) / len(values)
+
+
+def median(values):
+    """Middle of an odd number of values."""
+    return sorted(values)[len(values) // 2]
+
+
+def gaussian_filter(image, std):
+    """Mean weighted by exp(-|t|^2 / (2 std^2)), cut off at 4 std along each axis."""
+    radius = (math.floor(4 * std + 0.5),) * (image.ndim - 1)
+    weights = {
+        t: math.exp(-dot(t, t) / (2 * std**2)) if any(t) else 1.0 for t in displacements(radius)
+    }
+    result = np.zeros(image.shape)
+    for i in np.ndindex(*image.shape[:-1]):
+        result[i] = average([(f, at(image, moved(i, t))) for t, f in weights.items()])
+    return result
+
+
+def mse(reference, image):
+    """Mean of the squared differences of two arrays."""
+    differences = [
+        float(a) - float(b) for a, b in zip(reference.ravel(), image.ravel(), strict=True)
+    ]
+    return math.fsum(d * d for d in differences) / len(differences)
+
+
+def psnr(reference, image, peak):
+    """10 log10(peak^2 / MSE)."""
+    return 10 * math.log10(peak**2 / mse(reference, image))

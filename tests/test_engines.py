@@ -1,0 +1,361 @@
+"""The compiled engine against the reference, and what only threads and compilers get wrong."""
+
+import itertools
+import math
+import threading
+
+import numpy as np
+import oracle
+import pytest
+
+import nlmeans
+from nlmeans.affinity import DotProduct, Gaussian, PatchGaussian
+from nlmeans.embedding import Identity, Linear
+from nlmeans.engines import ENGINES, get_engine, jit, numba_engine
+from nlmeans.neighborhood import Everywhere, Window
+from nlmeans.normalizer import Count
+from nlmeans.operation import NonLocalMean
+
+AGREEMENT = 1e-3
+"""Largest difference from the reference, in gray levels of 255."""
+
+
+def both(operation, image, **options):
+    """Result of the compiled engine and of the reference."""
+    compiled = get_engine("numba").average(operation, image, **options)
+    assert compiled.dtype == (np.float64 if image.dtype == np.float64 else np.float32)
+    return compiled, get_engine("reference").average(operation, image)
+
+
+def assert_agree(operation, image, least_change=0.0):
+    """The engines agree, and the case is one in which they have something to do."""
+    compiled, expected = both(operation, image)
+    assert np.abs(expected - image).max() >= least_change
+    np.testing.assert_allclose(compiled, expected, rtol=0, atol=AGREEMENT)
+
+
+def random_image(shape):
+    """Blocks of two levels under noise, so that some patches are alike and some are not."""
+    rng = np.random.default_rng(math.prod(shape))
+    checks = np.indices(shape[:-1]).sum(0) // 3 % 2
+    return (90 + 60 * checks[..., None] + rng.normal(0, 15, shape)).astype(np.float32)
+
+
+IMAGES = {
+    "gray": lambda: random_image((9, 8, 1)),
+    "RGB": lambda: random_image((6, 7, 3)),
+    "5 channels": lambda: random_image((5, 6, 5)),
+    "volume": lambda: random_image((3, 5, 6, 1)),
+    "volume of 2 channels": lambda: random_image((2, 4, 5, 2)),
+    "4-D": lambda: random_image((2, 3, 4, 5, 1)),
+}
+
+SETTINGS = [
+    pytest.param(
+        {"h": h, "sigma": sigma, "patch_kernel": kernel, "center": center},
+        id=f"{kernel}-{center}-h{h}-sigma{sigma}",
+    )
+    for kernel, center, h, sigma in itertools.product(
+        ["flat", "gaussian"], ["one", "max", "zero"], [6.0, 60.0], [0.0, 15.0]
+    )
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("kind", IMAGES)
+def test_agrees_on_random_images(kind, settings, dtype):
+    operation = NonLocalMean(PatchGaussian(patch_radius=1, **settings), Window(2))
+    assert_agree(operation, IMAGES[kind]().astype(dtype), least_change=1e-4)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_agrees_on_photographs(settings, camera, astronaut):
+    operation = NonLocalMean(PatchGaussian(patch_radius=1, **settings), Window(3))
+    for crop in (camera[80:104, 190:210, None], astronaut[100:114, 205:223]):
+        assert_agree(operation, crop.astype(np.float32), least_change=0.1)
+
+
+@pytest.mark.parametrize("center", ["one", "max"])
+@pytest.mark.parametrize(
+    ("kind", "patch", "search", "kernel", "dtype"),
+    [
+        ("gray", 0, 2, "flat", np.float32),
+        ("RGB", 0, (0, 3), "flat", np.float32),
+        ("volume", 0, (2, 0, 0), "flat", np.float32),
+        ("gray", (2, 1), (3, 1), "flat", np.float32),
+        ("RGB", (2, 1), (1, 4), "gaussian", np.float64),
+        ("gray", (0, 2), (0, 3), "flat", np.float32),
+        ("5 channels", (0, 2), (3, 0), "flat", np.float32),
+        ("volume", (1, 0, 2), (1, 2, 1), "flat", np.float32),
+        ("volume of 2 channels", (2, 2, 1), (1, 1, 0), "gaussian", np.float64),
+        ("4-D", (1, 2, 1, 1), (1, 1, 0, 2), "gaussian", np.float32),
+        ("4-D", (2, 1, 1, 1), (2, 0, 1, 1), "flat", np.float32),
+        ("gray", 3, 12, "flat", np.float32),
+    ],
+)
+def test_agrees_for_radii_per_axis(kind, patch, search, kernel, dtype, center):
+    affinity = PatchGaussian(20.0, 10.0, patch, kernel, center)
+    operation = NonLocalMean(affinity, Window(search))
+    assert_agree(operation, IMAGES[kind]().astype(dtype), least_change=1e-3)
+
+
+@pytest.mark.parametrize("kernel", ["flat", "gaussian"])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 2, 1), (1, 9, 1), (9, 1, 2), (2, 1, 3, 1), (1, 1, 2, 1, 1)]
+)
+def test_agrees_on_thin_images(shape, kernel):
+    """Window and patch reach far beyond the borders, which reflect several times."""
+    affinity = PatchGaussian(20.0, 0.0, 1, kernel, "max")
+    assert_agree(NonLocalMean(affinity, Window(4)), random_image(shape))
+
+
+@pytest.mark.parametrize(("dtype", "width"), [(np.float32, 1020), (np.float64, 508)])
+def test_rows_that_would_be_a_page_long(dtype, width):
+    """With their margins of 2 they fill 4096 bytes, and are padded to avoid that."""
+    operation = NonLocalMean(PatchGaussian(20.0, 5.0, 1), Window(1))
+    assert_agree(operation, random_image((3, width, 2)).astype(dtype), least_change=1)
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize("center", ["one", "max", "zero"])
+@pytest.mark.parametrize("kernel", ["flat", "gaussian"])
+@pytest.mark.parametrize("shape", [(5, 4, 1), (3, 4, 2), (2, 2, 3, 1)])
+def test_agrees_with_the_oracle(shape, kernel, center):
+    image = random_image(shape)
+    settings = {"h": 20.0, "sigma": 5.0, "patch_kernel": kernel, "center": center}
+    operation = NonLocalMean(PatchGaussian(patch_radius=1, **settings), Window(1))
+    radius = (1,) * (len(shape) - 1)
+    expected = oracle.nl_means(image, patch_radius=radius, search_radius=radius, **settings)
+    compiled = get_engine("numba").average(operation, image, workers=1)
+    np.testing.assert_allclose(compiled, expected, rtol=0, atol=AGREEMENT)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e3, 1e6, 1e9])
+def test_float64_keeps_a_small_contrast_on_any_level(level):
+    """An offset costs only the digits that float64 loses itself."""
+    image = IMAGES["gray"]().astype(np.float64)
+    operation = NonLocalMean(PatchGaussian(20.0, patch_radius=1), Window(2))
+    plain, shifted = (get_engine("numba").average(operation, x) for x in (image, image + level))
+    np.testing.assert_allclose(shifted - level, plain, rtol=0, atol=1e-5)
+
+
+def test_flat_region_beside_a_strong_edge():
+    """Patch sums carry no rounding error from a bright stripe into the dark texture beside it."""
+    rng = np.random.default_rng(3)
+    image = rng.normal(0, 1, (12, 14, 1)).astype(np.float32)
+    image[:, 4] = image[3] = 60000
+    operation = NonLocalMean(PatchGaussian(1.0, patch_radius=1), Window(2))
+    compiled, expected = both(operation, image)
+    dark = image < 100
+    np.testing.assert_allclose(compiled[dark], expected[dark], rtol=0, atol=1e-4)
+
+
+LARGE = {
+    "image": ((150, 70, 1), 2),
+    "image wider than a tile": ((5, 1100, 2), 2),
+    "volume": ((20, 70, 30, 1), 1),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_same_bits_for_any_number_of_workers(kind):
+    shape, search = LARGE[kind]
+    image = random_image(shape)
+    operation = NonLocalMean(PatchGaussian(20.0, 5.0, 1, "flat", "max"), Window(search))
+    engine = get_engine("numba")
+    first = engine.average(operation, image, workers=1)
+    assert np.abs(first - image).max() > 1
+    for workers in (2, 3, 5):
+        np.testing.assert_array_equal(engine.average(operation, image, workers=workers), first)
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize("center", ["one", "max"])
+@pytest.mark.parametrize("tile", [(1, 1, 1, 1), (2, 1, 3, 2), (1, 2, 5, 3), (8, 8, 2, 8)])
+@pytest.mark.parametrize("shape", [(7, 6, 1), (2, 3, 4, 1), (2, 2, 2, 3, 1)])
+def test_tile_borders_do_not_show(shape, tile, center, monkeypatch):
+    image = random_image(shape)
+    operation = NonLocalMean(PatchGaussian(20.0, 5.0, 1, "flat", center), Window(1))
+    engine = get_engine("numba")
+    whole = engine.average(operation, image)
+    monkeypatch.setattr(numba_engine, "TILE", tile)
+    np.testing.assert_allclose(engine.average(operation, image), whole, rtol=1e-6)
+
+
+def test_tiles_smaller_than_the_window(monkeypatch):
+    """A pair may straddle several tiles; a gray image under a window of 7 x 5."""
+    image = IMAGES["gray"]()
+    operation = NonLocalMean(PatchGaussian(20.0, patch_radius=1), Window((3, 2)))
+    monkeypatch.setattr(numba_engine, "TILE", (1, 1, 2, 3))
+    assert_agree(operation, image, least_change=1)
+
+
+def test_tiles_cover_every_position_once(monkeypatch):
+    monkeypatch.setattr(numba_engine, "TILE", (1, 2, 3, 4))
+    space = (2, 3, 7, 8)
+    visits = np.zeros(space, int)
+    for low, high in numba_engine._tiles(space):
+        size = np.subtract(high, low)
+        assert (size > 0).all()
+        assert (size <= (1, 2, 3, 4)).all()
+        visits[tuple(map(slice, low, high))] += 1
+    np.testing.assert_array_equal(visits, 1)
+
+
+@pytest.mark.jit_off
+def test_progress_comes_in_the_calling_thread(monkeypatch):
+    """Six tiles, six calls, rising to exactly 1."""
+    monkeypatch.setattr(numba_engine, "TILE", (1, 1, 3, 3))
+    image = random_image((9, 6, 1))
+    operation = NonLocalMean(PatchGaussian(20.0, patch_radius=1), Window(1))
+    calls = []
+    get_engine("numba").average(
+        operation,
+        image,
+        workers=2,
+        progress=lambda done: calls.append((done, threading.get_ident())),
+    )
+    assert [done for done, _ in calls] == pytest.approx([k / 6 for k in range(1, 7)])
+    assert calls[-1][0] == 1
+    assert {thread for _, thread in calls} == {threading.get_ident()}
+
+
+def test_error_in_progress_stops_the_work(monkeypatch):
+    """It reaches the caller, and tiles that were not begun are dropped."""
+    monkeypatch.setattr(numba_engine, "TILE", (1, 1, 1, 1))
+    begun = []
+    compute = numba_engine.filter_tile
+    monkeypatch.setattr(
+        numba_engine, "filter_tile", lambda *args: (begun.append(None), compute(*args))
+    )
+
+    def fail(done):
+        raise InterruptedError("enough")
+
+    image = random_image((60, 60, 1))
+    operation = NonLocalMean(PatchGaussian(20.0, patch_radius=1), Window(1))
+    with pytest.raises(InterruptedError, match="enough"):
+        get_engine("numba").average(operation, image, workers=1, progress=fail)
+    assert 0 < len(begun) < 3600
+
+
+def test_two_threads_at_once():
+    """Each gets what it would get alone."""
+    images = [random_image((90 + k, 80, 1))[..., 0] for k in range(4)]
+    options = {"h": 20.0, "patch_radius": 1, "search_radius": 3, "workers": 2}
+    alone = [nlmeans.denoise(image, **options) for image in images]
+    results = [None] * len(images)
+    start = threading.Barrier(len(images))
+
+    def work(k):
+        start.wait()
+        results[k] = nlmeans.denoise(images[k], **options)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(len(images))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result, expected in zip(results, alone, strict=True):
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.jit_off
+def test_exp2():
+    """Within 4e-7 of 2^x for -126 <= x <= 0."""
+    fine = np.linspace(-3, 0, 3001, dtype=np.float32)
+    exponents = np.concatenate([np.linspace(-126, 0, 12601, dtype=np.float32), fine])
+    found = np.array([float(jit.exp2(x)) for x in exponents])
+    np.testing.assert_allclose(found, np.exp2(exponents.astype(np.float64)), rtol=4e-7)
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize(
+    ("exponent", "power"),
+    [
+        (0, 1),
+        (-0.0, 1),
+        (-126, 2.0**-126),
+        (np.nextafter(np.float32(-126), np.float32(-127)), 0),
+        (-127, 0),
+        (-1e30, 0),
+        (-np.inf, 0),
+    ],
+)
+def test_exp2_at_its_ends(exponent, power):
+    assert jit.exp2(np.float32(exponent)) == power
+
+
+@pytest.mark.jit_off
+def test_exp2_of_integers_is_exact():
+    for exponent in range(-126, 1):
+        assert jit.exp2(np.float32(exponent)) == 2.0**exponent
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize("value", [-2.0, -0.0, 0.0, 3.5])
+def test_relu(value):
+    assert jit.relu(np.float32(value)) == max(value, 0)
+
+
+IDENTITY = Identity(), Identity()
+
+
+@pytest.mark.parametrize(
+    ("operation", "reason"),
+    [
+        (NonLocalMean(DotProduct(*IDENTITY), Window(1)), "affinity is DotProduct"),
+        (NonLocalMean(Gaussian(), Window(1)), "affinity is Gaussian"),
+        (NonLocalMean(PatchGaussian(1.0), Everywhere()), "neighborhood is not a Window"),
+        (NonLocalMean(PatchGaussian(1.0), Window(1), Count()), "normalizer is not Sum"),
+        (
+            NonLocalMean(PatchGaussian(1.0), Window(1), values=Linear(np.eye(1))),
+            "values are not Identity",
+        ),
+    ],
+)
+def test_compiled_engine_says_what_it_can_not_compute(operation, reason):
+    assert reason in get_engine("numba").unsupported(operation)
+    assert get_engine("reference").unsupported(operation) is None
+
+
+def test_every_engine_computes_nl_means():
+    operation = NonLocalMean(PatchGaussian(1.0), Window(1))
+    for name in ENGINES:
+        engine = get_engine(name)
+        assert engine.name == name
+        assert engine.unsupported(operation) is None
+
+
+@pytest.mark.jit_off
+def test_kernel_cache_lies_in_the_chosen_folder(tmp_path, monkeypatch):
+    """A folder of its own for each state of the sources; none where none can be made."""
+    monkeypatch.setenv("NLMEANS_CACHE_DIR", str(tmp_path / "kernels"))
+    folder = jit.cache_folder()
+    assert folder.is_dir()
+    assert folder.parent == tmp_path / "kernels"
+    monkeypatch.setattr(jit.numba, "__version__", "0.0")
+    assert jit.cache_folder() not in (None, folder)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NLMEANS_CACHE_DIR", str(tmp_path / "file"))
+    assert jit.cache_folder() is None
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize(
+    ("platform", "variable", "ending"),
+    [
+        ("win32", "LOCALAPPDATA", ("nlmeans", "cache")),
+        ("linux", "XDG_CACHE_HOME", ("nlmeans",)),
+        ("darwin", "HOME", ("Library", "Caches", "nlmeans")),
+    ],
+)
+def test_kernel_cache_of_each_platform(platform, variable, ending, tmp_path, monkeypatch):
+    monkeypatch.delenv("NLMEANS_CACHE_DIR", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setattr(jit.Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(jit.sys, "platform", platform)
+    assert jit._cache_root() == tmp_path.joinpath(*ending)
+    monkeypatch.setenv("NLMEANS_CACHE_DIR", str(tmp_path / "own"))
+    assert jit._cache_root() == tmp_path / "own"
