@@ -1,7 +1,4 @@
-"""Draw the pictures of the README from the sample images.
-
-    python docs/make_figures.py
-"""
+"""Draw the pictures of the README from the sample images: `python docs/make_figures.py`."""
 
 from pathlib import Path
 

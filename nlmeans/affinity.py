@@ -19,8 +19,8 @@ from nlmeans.validation import check_choice, check_number
 Center = Literal["one", "max", "zero"]
 PatchKernel = Literal["flat", "gaussian"]
 
-SMALLEST_WEIGHT = 2.0**-126
-"""A smaller f of NL-means counts as 0: the smallest normal float32, about 1e-38."""
+SMALLEST_SUM = 2.0**-90
+"""Where the weights of all others sum to less, about 1e-27, NL-means keeps the pixel."""
 
 
 def patch_gaussian_log(
@@ -69,9 +69,9 @@ class PatchGaussian:
     Parameters
     ----------
     h : float
-        Filter strength, > 0, in the units of the image.
+        Filter strength, in the units of the image; from 1e-100 to 1e100, so that squares exist.
     sigma : float, optional
-        Standard deviation of the noise, >= 0, in the units of the image.
+        Standard deviation of the noise, in the units of the image; from 0 to 1e100.
     patch_radius : int or tuple of int, optional
         r of a patch of 2 r + 1 positions, for all spatial axes or one per axis.
     patch_kernel : {"flat", "gaussian"}, optional
@@ -79,7 +79,7 @@ class PatchGaussian:
         deviation of r / 2 along each axis.
     center : {"one", "max", "zero"}, optional
         f(x_i, x_i): 1, as the formula has it; the largest of the other weights (IPOL 2011); or
-        0. Where all others are below `SMALLEST_WEIGHT`, the pixel is kept whatever the rule.
+        0. Where the others sum to less than `SMALLEST_SUM`, the pixel is kept whatever the rule.
 
     Raises
     ------
@@ -96,8 +96,8 @@ class PatchGaussian:
     exponential: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_number("h", self.h, above=0)
-        check_number("sigma", self.sigma, least=0)
+        check_number("h", self.h, least=1e-100, most=1e100)
+        check_number("sigma", self.sigma, least=0, most=1e100)
         check_choice("center", self.center, ("one", "max", "zero"))
         self.patch  # noqa: B018 - checks radius and kernel
 

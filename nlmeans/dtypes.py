@@ -1,6 +1,12 @@
-"""Going back from floats to the dtype an image came in."""
+"""The float dtype that an image is computed in, and the way back to its own."""
 
 import numpy as np
+
+
+def working_dtype(dtype: np.dtype) -> np.dtype:
+    """Return float64 for float64 of any byte order, else float32, which holds 16 bits exactly."""
+    double = dtype.kind == "f" and dtype.itemsize == 8
+    return np.dtype(np.float64 if double else np.float32)
 
 
 def from_float(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

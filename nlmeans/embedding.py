@@ -131,7 +131,7 @@ class PatchQuery:
     patch: Patch
 
     def __post_init__(self) -> None:
-        check_number("h", self.h, above=0)
+        check_number("h", self.h, least=1e-100, most=1e100)
 
     def reach(self, ndim: int) -> tuple[int, ...]:
         """The patch radius, per axis."""

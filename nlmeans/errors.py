@@ -23,11 +23,17 @@ class ParameterError(NLMeansError, ValueError):
         self.name = name
         self.rule = rule
         self.got = got
-        super().__init__(f"{name} {rule}" + ("" if got is None else f" (got {got!r})"))
+        super().__init__(f"{name} {rule}" + ("" if got is None else f" (got {_short(got)})"))
 
     def __reduce__(self) -> tuple[type["ParameterError"], tuple[str, str, object]]:
         # Exception.__reduce__ would call __init__ with the joined text alone.
         return type(self), (self.name, self.rule, self.got)
+
+
+def _short(value: object) -> str:
+    """`repr` on one line of bearable length."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class FileError(NLMeansError):

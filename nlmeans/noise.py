@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from nlmeans.dtypes import from_float
+from nlmeans.errors import ParameterError
 from nlmeans.validation import check_array, check_channel_axis, check_number
 
 
@@ -34,7 +35,13 @@ def add_noise(image: Any, sigma: float, *, rng: np.random.Generator | int | None
     """
     x = check_array("image", image)
     sigma = check_number("sigma", sigma, least=0)
-    noise = np.random.default_rng(rng).normal(0.0, sigma, x.shape)
+    try:
+        generator = np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            "rng", "must be a numpy.random.Generator, a seed that is not negative, or None", rng
+        ) from None
+    noise = generator.normal(0.0, sigma, x.shape)
     return from_float(x.astype(np.float64) + noise, x.dtype)
 
 

@@ -34,10 +34,8 @@ class DenoiseInfo:
     estimated_sigma: float | None
 
 
-def settle(
-    image: np.ndarray, method: str, options: dict[str, Any]
-) -> tuple[Denoiser, float | None]:
-    """The denoiser for an image (*space, C), with nothing left open, and sigma if estimated."""
+def build(method: str, options: dict[str, Any]) -> Denoiser:
+    """A method with the options that are given, those that are not None, checked for themselves."""
     chosen = METHODS[check_choice("method", method, METHODS)]
     known = [field.name for field in fields(chosen)]  # type: ignore[arg-type]
     given = {name: value for name, value in options.items() if value is not None}
@@ -46,13 +44,20 @@ def settle(
             raise ParameterError(
                 name, f"is not an option of method {method!r}, which takes {', '.join(known)}"
             )
-    if image.dtype.newbyteorder("=").name not in chosen.dtypes:
+    return chosen(**given)
+
+
+def settle(
+    image: np.ndarray, method: str, options: dict[str, Any]
+) -> tuple[Denoiser, float | None]:
+    """The denoiser for an image (*space, C), with nothing left open, and sigma if estimated."""
+    denoiser = build(method, options)
+    if image.dtype.newbyteorder("=").name not in denoiser.dtypes:
         raise ParameterError(
             "image",
-            f"must have a dtype of {', '.join(chosen.dtypes)} for method {method!r}",
+            f"must have a dtype of {', '.join(denoiser.dtypes)} for method {method!r}",
             image.dtype,
         )
-    denoiser = chosen(**given)
     estimate = None
     if denoiser.needs_sigma:
         estimate = estimate_sigma(image, channel_axis=-1)

@@ -3,6 +3,7 @@
 import math
 import numbers
 import os
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -23,7 +24,9 @@ def check_number(
 ) -> float:
     """A finite real number with least <= value <= most and above < value, as a float."""
     number = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
-    if not (number and math.isfinite(value) and least <= value <= most and above < value):
+    # An integer may be too large for a float, so the bounds come before anything is converted.
+    inside = number and abs(value) <= sys.float_info.max
+    if not (inside and least <= value <= most and above < value):
         rule = "must be a finite number"
         rule += f" above {above:g}" if above > -math.inf else ""
         rule += f", at least {least:g}" if least > -math.inf else ""
@@ -46,7 +49,7 @@ def check_integer(name: str, value: Any, *, least: int, most: float = math.inf) 
 def check_workers(workers: Any) -> int:
     """Number of threads: as given, or for None one for each processor this process may use."""
     if workers is not None:
-        return check_integer("workers", workers, least=1)
+        return check_integer("workers", workers, least=1, most=4096)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -61,7 +64,10 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
 
 def check_array(name: str, image: Any) -> np.ndarray:
     """A non-empty real numeric array with finite values; its byte order and strides are free."""
-    array = np.asarray(image)
+    try:
+        array = np.asarray(image)
+    except ValueError:
+        raise ParameterError(name, "must be an array of numbers, its rows equally long") from None
     if array.dtype.newbyteorder("=").name not in DTYPES:
         hint = ""
         if array.dtype == bool:

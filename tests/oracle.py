@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-SMALLEST = 2.0**-126
+SMALLEST = 2.0**-90
 """Center rules other than "one" count a smaller weight as none."""
 
 
@@ -80,14 +80,11 @@ def nl_means(
 
 def recentered(pairs, rule):
     """(f, value) of (offset, f, value), with f of the offset 0 replaced by the center rule."""
-    if rule == "one":
-        return [(f, value) for _, f, value in pairs]
-    others = [f for offset, f, _ in pairs if any(offset) and f >= SMALLEST]
-    own = {"max": max(others), "zero": 0.0}[rule] if others else 1.0
-    return [
-        (own if not any(offset) else f if f >= SMALLEST else 0.0, value)
-        for offset, f, value in pairs
-    ]
+    others = [f for offset, f, _ in pairs if any(offset)]
+    if math.fsum(others) < SMALLEST:
+        return [(0.0 if any(offset) else 1.0, value) for offset, _, value in pairs]
+    own = {"one": 1.0, "max": max(others), "zero": 0.0}[rule]
+    return [(f if any(offset) else own, value) for offset, f, value in pairs]
 
 
 def average(pairs, count=None):

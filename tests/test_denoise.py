@@ -7,10 +7,10 @@ import reprlib
 from fractions import Fraction
 
 import numpy as np
-import oracle
 import pytest
 
 import nlmeans
+import oracle
 from nlmeans import METHODS, NLMeansError, ParameterError, denoise
 from nlmeans.rules import PLAIN_DEFAULT, offset_rule
 from nlmeans.validation import DTYPES, check_work, check_workers

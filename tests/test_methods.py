@@ -5,9 +5,9 @@ from functools import partial
 
 import cv2
 import numpy as np
-import oracle
 import pytest
 
+import oracle
 from nlmeans import METHODS, ParameterError, denoise
 from nlmeans.rules import OPENCV_H_OVER_SIGMA
 from nlmeans.validation import DTYPES

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-import oracle
 import pytest
 
+import oracle
 from nlmeans import ParameterError, mse, psnr, ssim
 
 BLACK = np.zeros((2, 2), np.uint8)

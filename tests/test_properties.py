@@ -5,13 +5,13 @@ which float32 carries, moves a result by less than `CLOSE` gray levels.
 """
 
 import numpy as np
-import oracle
 import pytest
-import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import oracle
+import strategies
 from nlmeans import METHODS, add_noise, denoise, estimate_sigma, mse, psnr
 from nlmeans.dtypes import from_float
 from nlmeans.normalizer import Count, Sum

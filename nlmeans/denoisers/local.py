@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nlmeans.denoisers.base import Progress
+from nlmeans.dtypes import working_dtype
 from nlmeans.validation import DTYPES, check_integer, check_number
 
 
@@ -31,7 +32,7 @@ class _Local:
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
         """Filter one channel after the other, on one thread."""
-        x = image.astype(np.float64 if image.dtype == np.float64 else np.float32, copy=False)
+        x = image.astype(working_dtype(image.dtype), copy=False)
         y = np.empty_like(x)
         for c in range(x.shape[-1]):
             y[..., c] = self._filter(x[..., c])
@@ -52,8 +53,10 @@ class _Box(_Local):
 
     radius: int = 1
 
+    largest: ClassVar[int]
+
     def __post_init__(self) -> None:
-        check_integer("radius", self.radius, least=0, most=500)
+        check_integer("radius", self.radius, least=0, most=self.largest)
 
     def _reach(self) -> int:
         return self.radius
@@ -64,6 +67,7 @@ class Mean(_Box):
     """Mean over a box of 2 radius + 1 pixels along each axis."""
 
     summary: ClassVar[str] = "mean of a box around the pixel"
+    largest: ClassVar[int] = 500
 
     def _filter(self, channel: np.ndarray) -> Any:
         from scipy.ndimage import uniform_filter
@@ -76,6 +80,8 @@ class Median(_Box):
     """Median over a box of 2 radius + 1 pixels along each axis."""
 
     summary: ClassVar[str] = "median of a box around the pixel"
+    # Time and memory grow with the box: 1001x1001 pixels ran out of memory on a small image.
+    largest: ClassVar[int] = 50
 
     def _filter(self, channel: np.ndarray) -> Any:
         from scipy.ndimage import median_filter

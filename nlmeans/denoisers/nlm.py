@@ -1,7 +1,7 @@
 """NL-means."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from nlmeans.affinity import Center, PatchGaussian, PatchKernel
 from nlmeans.denoisers.base import Progress
 from nlmeans.engines import ENGINES, get_engine
 from nlmeans.errors import ParameterError
-from nlmeans.neighborhood import Window
+from nlmeans.neighborhood import Window, per_axis
 from nlmeans.operation import NonLocalMean
 from nlmeans.rules import PLAIN_DEFAULT, offset_rule
 from nlmeans.validation import DTYPES, check_choice, check_number, check_work
@@ -36,9 +36,16 @@ class NLMeans:
     dtypes: ClassVar[tuple[str, ...]] = DTYPES
 
     def __post_init__(self) -> None:
+        if self.h:
+            check_number("h", self.h, least=1e-100, most=1e100)
         for name in ("h", "sigma"):
             if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), least=0)
+                check_number(name, getattr(self, name), least=0, most=1e100)
+        for name in ("patch_radius", "search_radius"):
+            if getattr(self, name) is not None:
+                per_axis(name, getattr(self, name), np.size(getattr(self, name)))
+        check_choice("patch_kernel", self.patch_kernel, get_args(PatchKernel))
+        check_choice("center", self.center or "one", get_args(Center))
         check_choice("engine", self.engine, ENGINES)
 
     @property
@@ -83,6 +90,8 @@ class NLMeans:
     ) -> np.ndarray:
         """Denoise; h = 0 is the limit in which only equal patches are averaged: no change."""
         if not self.h:
+            if progress is not None:
+                progress(1.0)
             return image.copy()
         engine = get_engine(self.engine)
         operation = self.operation(self.h)

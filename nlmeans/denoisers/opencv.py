@@ -23,9 +23,10 @@ class OpenCV:
     Parameters
     ----------
     h : float, optional
-        Its `h`, > 0, in gray levels: f = exp(-D / h^2), of the lightness for RGB.
+        Its `h`, >= 0, in gray levels: f = exp(-D / h^2), of the lightness for RGB. With 0 there
+        is nothing to do, and OpenCV, which would divide by it, is not called.
     sigma : float, optional
-        Standard deviation of the noise, > 0; gives h where h is not given.
+        Standard deviation of the noise, >= 0; gives h where h is not given.
     h_color : float, optional
         Its `hColor`, > 0, RGB only. Default: h.
     patch_radius, search_radius : int, optional
@@ -42,9 +43,11 @@ class OpenCV:
     dtypes: ClassVar[tuple[str, ...]] = ("uint8",)
 
     def __post_init__(self) -> None:
-        for name in ("h", "sigma", "h_color"):
+        for name in ("h", "sigma"):
             if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), above=0)
+                check_number(name, getattr(self, name), least=0)
+        if self.h_color is not None:
+            check_number("h_color", self.h_color, above=0)
         check_integer("patch_radius", self.patch_radius, least=0)
         check_integer("search_radius", self.search_radius, least=0)
 
@@ -77,6 +80,10 @@ class OpenCV:
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
         """Denoise; OpenCV's number of threads, which is global, is `workers` meanwhile."""
+        if not self.h:
+            if progress is not None:
+                progress(1.0)
+            return image.copy()
         import cv2
 
         h: Any = self.h

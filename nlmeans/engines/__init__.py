@@ -6,6 +6,7 @@ one, write the module and name it in `ENGINES`.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -42,4 +43,7 @@ class Engine(Protocol):
 def get_engine(name: str) -> Engine:
     """Import an engine by its name; the imports are slow, so none happens before this."""
     check_choice("engine", name, ENGINES)
-    return cast(Engine, import_module(ENGINES[name]))
+    # In a thread of its own, because Ctrl-C is raised in the main thread only: one that came while
+    # LLVM was being loaded was swallowed by a finalizer, and LLVM's lock was never released.
+    with ThreadPoolExecutor(1) as importer:
+        return cast(Engine, importer.submit(import_module, ENGINES[name]).result())

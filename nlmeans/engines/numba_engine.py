@@ -7,9 +7,10 @@ from itertools import product
 
 import numpy as np
 
-from nlmeans.affinity import SMALLEST_WEIGHT, PatchGaussian
+from nlmeans.affinity import SMALLEST_SUM, PatchGaussian
+from nlmeans.dtypes import working_dtype
 from nlmeans.embedding import Identity
-from nlmeans.engines.kernels import STEP, Patch, Tile, Volume, filter_tile
+from nlmeans.engines.kernels import STEP, Patch, Tile, Volume, filter_tile, padded
 from nlmeans.neighborhood import Window, reflected
 from nlmeans.normalizer import Sum
 from nlmeans.operation import NonLocalMean
@@ -51,30 +52,20 @@ def average(
     """
     affinity = operation.affinity
     assert isinstance(affinity, PatchGaussian)  # `unsupported` said so
-    dtype = np.dtype(np.float64 if image.dtype == np.float64 else np.float32)
+    dtype = working_dtype(image.dtype)
     *space, channels = image.shape
     lead = (1,) * (AXES - len(space))
     search = (0,) * len(lead) + operation.neighborhood.margin(len(space))
     reach = (0,) * len(lead) + affinity.reach(len(space))
     x = image.reshape(*lead, *image.shape)
 
-    # In units near h the squares neither overflow nor vanish; a power of two costs no digit.
-    unit = 2.0 ** math.frexp(affinity.h)[1]
+    unit = _unit(x, affinity.h, dtype)
     volume = _volume(x, tuple(np.add(search, reach)), unit, dtype)
     patch = _patch(affinity, volume, reach, channels, unit)
     y = np.empty(x.shape, dtype)
 
     def run(low: tuple[int, ...], high: tuple[int, ...]) -> None:
-        shape = tuple(np.subtract(high, low).tolist())
-        tile = Tile(
-            low,
-            high,
-            numerator=np.zeros((channels, *shape), dtype),
-            denominator=np.zeros(shape, np.float32),
-            largest=np.zeros(
-                (*shape[:-1], shape[-1] if affinity.center == "max" else 0), np.float32
-            ),
-        )
+        tile = _tile(low, high, channels, affinity.center, dtype)
         filter_tile(volume, patch, search, tile)
         part = tuple(map(slice, low, high))
         y[part] = _close(tile, affinity.center, x[part], unit)
@@ -83,13 +74,22 @@ def average(
     return y.reshape(image.shape)
 
 
+def _unit(x: np.ndarray, h: float, dtype: np.dtype) -> float:
+    """A power of two, which costs no digit, in units of which no square overflows or vanishes.
+
+    Near h; but near the largest value where that is so far from h that all weights are 0 or 1.
+    """
+    peak = math.frexp(max(float(x.max()), -float(x.min())))[1]
+    limit = 1000 if dtype == np.float64 else 120
+    exponent = min(max(math.frexp(h)[1], peak - 40), peak + 40)
+    return 2.0 ** min(max(exponent, -limit), limit)
+
+
 def _volume(x: np.ndarray, margin: tuple[int, ...], unit: float, dtype: np.dtype) -> Volume:
     """Continue the image and lay it out planar, in one copy."""
     *space, channels = x.shape
     shape = [size + 2 * m for size, m in zip(space, margin, strict=True)]
-    if shape[-1] * dtype.itemsize % 4096 == 0:
-        # Rows that start at the same place of different pages evict each other: a third slower.
-        shape[-1] += 64 // dtype.itemsize
+    shape[-1] = padded(shape[-1])
     flat = np.zeros(channels * math.prod(shape) + (STEP - 1) * shape[-1], dtype)
     planar = flat[: channels * math.prod(shape)].reshape(channels, *shape)
     inside = tuple(slice(m, m + size) for size, m in zip(space, margin, strict=True))
@@ -115,27 +115,49 @@ def _patch(
     for c, a, b in product(range(channels), *(range(2 * r + 1) for r in reach[:2])):
         offsets.append(int(np.dot((c, a - reach[0], b - reach[1]), volume.strides[:3])))
         weights.append(1.0 if flat else planes[0][a] * planes[1][b])
+    if flat:
+        along_y, along_x = np.ones_like(along_y), np.ones_like(along_x)
     n = channels * (math.prod(2 * r + 1 for r in reach) if flat else 1)
+    # The bounds are where all weights are 1 or, but for equal patches, 0.
+    sigma, h = min(affinity.sigma / unit, 1e15), min(max(affinity.h / unit, 1e-15), 1e15)
     return Patch(
         np.array(offsets, np.int64),
         np.array(weights, np.float32),
-        (True,) * len(along_y) if flat else tuple(along_y.astype(np.float32)),
-        (True,) * len(along_x) if flat else tuple(along_x.astype(np.float32)),
-        np.float32(n * 2 * (affinity.sigma / unit) ** 2),
-        np.float32(math.log2(math.e) / (n * (affinity.h / unit) ** 2)),
+        tuple(along_y.astype(np.float32)),
+        tuple(along_x.astype(np.float32)),
+        np.float32(n * 2 * sigma**2),
+        np.float32(math.log2(math.e) / (n * h**2)),
+    )
+
+
+def _tile(
+    low: tuple[int, ...], high: tuple[int, ...], channels: int, center: str, dtype: np.dtype
+) -> Tile:
+    """Room for the sums of a tile."""
+    *planes, width = np.subtract(high, low).tolist()
+    shape = (*planes, padded(width))
+    size = math.prod(shape)
+    return Tile(
+        low,
+        high,
+        strides=(size, *(math.prod(shape[k:]) for k in (1, 2, 3))),
+        numerator=np.zeros(channels * size, dtype),
+        denominator=np.zeros(size, np.float32),
+        largest=np.zeros(size if center == "max" else 0, np.float32),
     )
 
 
 def _close(tile: Tile, center: str, x: np.ndarray, unit: float) -> np.ndarray:
-    """y = x + numerator / C, with f(x_i, x_i) by the center rule; C = 0 keeps the pixel."""
-    total = tile.denominator
-    if center == "one":
-        total += 1
-    elif center == "max":
-        total += tile.largest
-    total[total < SMALLEST_WEIGHT] = 1
-    difference = np.multiply(tile.numerator, unit / total, out=tile.numerator)
-    return np.moveaxis(difference, 0, -1) + x
+    """y = x + numerator / C, with f(x_i, x_i) by the center rule."""
+    others = tile.denominator
+    total = others + (tile.largest if center == "max" else np.float32(center == "one"))
+    # Kept pixels, too, must come back exactly, and f is never quite 0 in the kernels.
+    factor = np.divide(1, total, out=np.zeros_like(total), where=others >= SMALLEST_SUM)
+    *space, channels = x.shape
+    shape = (*space[:-1], padded(space[-1]))
+    difference = tile.numerator.reshape(channels, *shape) * factor.reshape(shape)
+    difference *= unit
+    return np.moveaxis(difference[..., : space[-1]], 0, -1) + x
 
 
 def _tiles(space: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nlmeans.affinity import SMALLEST_WEIGHT
+from nlmeans.affinity import SMALLEST_SUM
 from nlmeans.neighborhood import crop, reflect
 from nlmeans.operation import NonLocalMean
 
@@ -44,23 +44,25 @@ def average(
             for key_j in neighborhood.members(key, tuple(space))
         ]
     )  # (members, *space)
-    # Softmax does not change with a common factor of f; this one keeps exp from overflowing.
-    f = np.exp(score - score.max(0)) if affinity.exponential else score
+    f = score
+    if affinity.exponential:
+        # Where a common factor of f cancels, this one keeps exp from overflowing.
+        f = np.exp(score - score.max(0) if operation.normalizer.homogeneous else score)
     if affinity.center is not None:
         f = _center(f, neighborhood.is_center(tuple(space)), affinity.center)
     weights = operation.normalizer.weights(f)
 
     y = np.zeros((*space, g.shape[-1]))
-    for weight, g_j in zip(weights, neighborhood.members(g, tuple(space)), strict=True):
-        y += weight[..., np.newaxis] * g_j
+    for k, g_j in enumerate(neighborhood.members(g, tuple(space))):
+        y += weights[k][..., np.newaxis] * g_j
+        if progress is not None:
+            progress((k + 1) / len(weights))
     return y
 
 
 def _center(f: np.ndarray, is_center: np.ndarray, rule: str) -> np.ndarray:
     """Replace f(x_i, x_i) by the rule; a pixel that nothing else resembles is kept."""
-    if rule == "one":
-        return f
-    others = np.where(is_center | (f < SMALLEST_WEIGHT), 0.0, f)
-    largest = others.max(0)
-    center = largest if rule == "max" else np.zeros_like(largest)
-    return np.where(is_center, np.where(largest == 0, 1.0, center), others)
+    others = np.where(is_center, 0.0, f)
+    center = {"one": 1.0, "max": others.max(0), "zero": 0.0}[rule]
+    kept = others.sum(0) < SMALLEST_SUM
+    return np.where(kept, is_center, np.where(is_center, center, others))

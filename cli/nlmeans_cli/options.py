@@ -1,0 +1,109 @@
+"""Options that commands share, and the parts of their help."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, get_args
+
+import click
+
+from nlmeans import METHODS, MetadataWarning
+from nlmeans.affinity import Center, PatchKernel
+from nlmeans.engines import ENGINES
+from nlmeans.files import FORMATS
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# What can not be read or written is the library's to say, in one way for files and pipes.
+PATH = click.Path(allow_dash=True, readable=False)
+
+
+def examples(*lines: str, **lists: str) -> str:
+    """Epilog of a help page; click keeps paragraphs that begin with a backspace as they are."""
+    text = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+    for title, content in lists.items():
+        text += f"\n\n\b\n{title.replace('_', ' ').capitalize()}:\n  {content}"
+    return text
+
+
+def methods_list() -> str:
+    """The methods with their summaries, one a line."""
+    return "\n  ".join(f"{name:10}{method.summary}" for name, method in METHODS.items())
+
+
+def together(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Apply several options, in the order in which help lists them."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+white = click.option(
+    "--white",
+    type=float,
+    metavar="VALUE",
+    help="Distance from black to white in the values of the file, 4095 for 12 bits in a 16-bit "
+    "file.  [default: the range of the depth, 255 or 65535; 1 for floats]",
+)
+workers = click.option(
+    "--workers", type=int, help="Number of threads.  [default: one for each processor]"
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar and no warnings.")
+strength = together(
+    click.option("--h", type=float, help="Filter strength in 8-bit gray levels (0 to 255)."),
+    click.option(
+        "--sigma",
+        type=float,
+        help="Standard deviation of the noise in 8-bit gray levels (0 to 255).  "
+        "[default: estimated, unless --h is given]",
+    ),
+)
+output = together(
+    click.option(
+        "--format",
+        metavar="NAME",
+        help=f"Format to write: {', '.join(name.lower() for name in FORMATS)}.  "
+        "[default: by the extension of the output]",
+    ),
+    click.option("-f", "--force", is_flag=True, help="Overwrite an input, if it is the output."),
+)
+method_options = together(
+    click.option("--patch-radius", type=int, help="nlm, opencv: r of patches of 2 r + 1 pixels."),
+    click.option("--search-radius", type=int, help="nlm, opencv: r of the window to look in."),
+    click.option(
+        "--patch-kernel",
+        type=click.Choice(get_args(PatchKernel)),
+        help="nlm: weights of the pixels of a patch.  [default: flat]",
+    ),
+    click.option(
+        "--center",
+        type=click.Choice(get_args(Center)),
+        help="nlm: weight of the pixel itself.  [default: max with --sigma, one with --h alone]",
+    ),
+    click.option(
+        "--h-color",
+        type=float,
+        help="opencv, RGB: strength for the colors, in 8-bit gray levels.  [default: --h]",
+    ),
+    click.option("--radius", type=int, help="mean, median: r of a box of 2 r + 1.  [default: 1]"),
+    click.option("--std", type=float, help="gaussian: standard deviation in pixels.  [default: 1]"),
+    click.option(
+        "--engine",
+        type=click.Choice(list(ENGINES)),
+        help="nlm: what computes it.  [default: numba]",
+    ),
+)
+
+
+@contextlib.contextmanager
+def without_warnings(quiet: bool) -> Iterator[None]:
+    """Keep --quiet's promise of no warnings."""
+    with warnings.catch_warnings():
+        if quiet:
+            warnings.simplefilter("ignore", MetadataWarning)
+        yield
