@@ -15,9 +15,6 @@ import numpy as np
 from nlmeans.errors import ParameterError
 from nlmeans.validation import check_integer
 
-LARGEST_RADIUS = 10**6
-"""No axis is longer; what an image allows is decided by the work (`validation.check_work`)."""
-
 
 def per_axis(name: str, radius: int | tuple[int, ...], ndim: int) -> tuple[int, ...]:
     """One radius for each of `ndim` axes, from a scalar or a sequence of that length.
@@ -27,10 +24,10 @@ def per_axis(name: str, radius: int | tuple[int, ...], ndim: int) -> tuple[int, 
     ParameterError
         If a radius is not an integer >= 0 or their number is wrong.
     """
-    radii: tuple[object, ...] = (radius,) * ndim if np.ndim(radius) == 0 else (*np.asarray(radius),)
+    radii = (radius,) * ndim if isinstance(radius, int) or np.ndim(radius) == 0 else tuple(radius)
     if len(radii) != ndim:
         raise ParameterError(name, f"must be one integer or one for each of {ndim} axes", radius)
-    return tuple(check_integer(name, one, least=0, most=LARGEST_RADIUS) for one in radii)
+    return tuple(check_integer(name, one, least=0) for one in radii)
 
 
 def reflected(size: int, margin: int) -> np.ndarray:

@@ -135,8 +135,9 @@ def denoise(
         uint8, uint16, int16, float16, float32 or float64, of any byte order and strides, finite.
         Its values are not rescaled, and it is not written to.
     h : float, optional
-        Filter strength, >= 0, in the units of the image. Alone, it selects the plain form of
-        NL-means, ``exp(-D / h^2)``, with OpenCV's default sizes; 0 returns the image.
+        Filter strength, 0 or from 1e-100 to 1e100, in the units of the image. Alone, it selects
+        the plain form of NL-means, ``exp(-D / h^2)``, with OpenCV's default sizes; 0 returns the
+        image.
     sigma : float, optional
         Standard deviation of the noise, >= 0, in the units of the image. It selects the offset
         form ``exp(-max(D - 2 sigma^2, 0) / h^2)`` and, unless they are given, h, the radii and

@@ -50,7 +50,7 @@ OPTIONS = [  # every one a usage error that names the option as it is typed
     *[(("--sigma", v), "--sigma") for v in ("-0.1", "nan", "inf", "text")],
     *[(("--patch-radius", v), "--patch-radius") for v in ("-1", "1.5", "51", "x", "9" * 30)],
     *[(("--search-radius", v), "--search-radius") for v in ("-1", "nan", "1000000", "9" * 30)],
-    (("--method", "opencv", "--h", "0"), "--h"),
+    (("--method", "opencv", "--h", "-1"), "--h"),
     (("--method", "opencv", "--sigma", "-1"), "--sigma"),
     (("--method", "opencv", "--h-color", "-1"), "--h-color"),
     (("--method", "mean", "--radius", "-1"), "--radius"),

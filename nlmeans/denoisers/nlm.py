@@ -36,11 +36,11 @@ class NLMeans:
     dtypes: ClassVar[tuple[str, ...]] = DTYPES
 
     def __post_init__(self) -> None:
-        if self.h:
-            check_number("h", self.h, least=1e-100, most=1e100)
         for name in ("h", "sigma"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), least=0, most=1e100)
+        if self.h is not None and 0 < self.h < 1e-100:
+            raise ParameterError("h", "must be 0 or at least 1e-100", self.h)
         for name in ("patch_radius", "search_radius"):
             if getattr(self, name) is not None:
                 per_axis(name, getattr(self, name), np.size(getattr(self, name)))
