@@ -115,7 +115,7 @@ def check_channel_axis(name: str, array: np.ndarray, channel_axis: int | None) -
 
 
 MOST_COMPARISONS = 10**13
-"""About three hours at 1e9 patch comparisons a second, half the fast engine's speed on two cores."""
+"""About three hours at 1e9 patch comparisons a second, half the speed of two cores."""
 
 MOST_PATCH = 101
 """Longest side of a patch; the cost of a comparison grows with it, and the largest in use is 21."""
