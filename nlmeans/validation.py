@@ -117,6 +117,9 @@ def check_channel_axis(name: str, array: np.ndarray, channel_axis: int | None) -
 MOST_COMPARISONS = 10**13
 """About three hours at 1e9 patch comparisons a second, half the speed of two cores."""
 
+MOST_BYTES = 2**33
+"""What a thread may hold, which is megabytes for the radii in use."""
+
 MOST_PATCH = 101
 """Longest side of a patch; the cost of a comparison grows with it, and the largest in use is 21."""
 
@@ -136,14 +139,13 @@ def check_work(shape: tuple[int, ...], search: tuple[int, ...], patch: tuple[int
             f"{_round(comparisons // (3600 * 10**9))} hours",
             search,
         )
-    margin = (2 * (s + p) for s, p in zip(search, patch, strict=True))
-    copy = 4 * channels * math.prod(map(sum, zip(space, margin, strict=True)))
-    image = 4 * channels * math.prod(space)
-    if copy > 2**32 and copy > 4 * image:
+    # A thread holds 16 blocks of at most 128 pixels a side, continued beyond their borders.
+    sides = (min(n, 128) + 2 * (s + p) for n, s, p in zip(space, search, patch, strict=True))
+    held = 16 * 4 * channels * math.prod(sides)
+    if held > MOST_BYTES:
         raise ParameterError(
             "search_radius",
-            f"is too large: the image continued that far beyond its borders takes "
-            f"{copy / 2**30:.3g} GiB",
+            f"is too large: the surroundings of the pixels take {_round(held // 2**30)} GiB",
             search,
         )
 

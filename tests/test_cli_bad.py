@@ -236,7 +236,7 @@ def test_force_replaces_what_a_link_points_to(folder):
 def test_interrupt(folder):
     save("large.png", noisy((1280, 300)))
     before = snapshot(folder)
-    # One worker and a radius that takes a quarter of a minute; the program stops after a tile.
+    # One worker and a radius that takes some seconds; the program stops within a step of it.
     args = ("--h", "5", "--patch-radius", "1", "--search-radius", "100", "--workers", "1")
     with nlm(
         "denoise", "large.png", "in.png", "-o", "new", *args,

@@ -11,7 +11,7 @@ import nlmeans
 import oracle
 from nlmeans.affinity import DotProduct, Gaussian, PatchGaussian
 from nlmeans.embedding import Identity, Linear
-from nlmeans.engines import ENGINES, get_engine, jit, numba_engine
+from nlmeans.engines import ENGINES, get_engine, jit, kernels, layout, numba_engine
 from nlmeans.neighborhood import Everywhere, Window
 from nlmeans.normalizer import Count
 from nlmeans.operation import NonLocalMean
@@ -153,7 +153,7 @@ def test_flat_region_beside_a_strong_edge():
 
 LARGE = {
     "image": ((150, 70, 1), 2),
-    "image wider than a tile": ((5, 1100, 2), 2),
+    "long image": ((5, 1100, 2), 2),
     "volume": ((20, 70, 30, 1), 1),
 }
 
@@ -172,42 +172,44 @@ def test_same_bits_for_any_number_of_workers(kind):
 
 @pytest.mark.jit_off
 @pytest.mark.parametrize("center", ["one", "max"])
-@pytest.mark.parametrize("tile", [(1, 1, 1, 1), (2, 1, 3, 2), (1, 2, 5, 3), (8, 8, 2, 8)])
+@pytest.mark.parametrize("block", [(1, 1, 1, 1), (2, 1, 3, 2), (1, 2, 5, 3), (8, 8, 2, 8)])
 @pytest.mark.parametrize("shape", [(7, 6, 1), (2, 3, 4, 1), (2, 2, 2, 3, 1)])
-def test_tile_borders_do_not_show(shape, tile, center, monkeypatch):
+def test_block_borders_do_not_show(shape, block, center, monkeypatch):
     image = random_image(shape)
     operation = NonLocalMean(PatchGaussian(20.0, 5.0, 1, "flat", center), Window(1))
     engine = get_engine("numba")
     whole = engine.average(operation, image)
-    monkeypatch.setattr(numba_engine, "TILE", tile)
+    monkeypatch.setattr(layout, "blocks_for", lambda space: block)
     np.testing.assert_allclose(engine.average(operation, image), whole, rtol=1e-6)
 
 
-def test_tiles_smaller_than_the_window(monkeypatch):
-    """A pair may straddle several tiles; a gray image under a window of 7 x 5."""
+def test_blocks_smaller_than_the_window(monkeypatch):
+    """A pair may straddle several blocks; a gray image under a window of 7 x 5."""
     image = IMAGES["gray"]()
     operation = NonLocalMean(PatchGaussian(20.0, patch_radius=1), Window((3, 2)))
-    monkeypatch.setattr(numba_engine, "TILE", (1, 1, 2, 3))
+    monkeypatch.setattr(layout, "blocks_for", lambda space: (1, 1, 2, 3))
     assert_agree(operation, image, least_change=1)
 
 
-def test_tiles_cover_every_position_once(monkeypatch):
-    monkeypatch.setattr(numba_engine, "TILE", (1, 2, 3, 4))
-    space = (2, 3, 7, 8)
+@pytest.mark.parametrize("space", [(1, 1, 5, 3), (1, 1, 700, 90), (1, 40, 70, 33), (2, 3, 7, 8)])
+def test_blocks_cover_every_position_once(space):
+    plan = layout.Layout((*space, 1), (0, 1, 3, 2), (0, 1, 1, 1))
     visits = np.zeros(space, int)
-    for low, high in numba_engine._tiles(space):
-        size = np.subtract(high, low)
-        assert (size > 0).all()
-        assert (size <= (1, 2, 3, 4)).all()
-        visits[tuple(map(slice, low, high))] += 1
+    for corners in plan.bundles():
+        assert len(corners) <= layout.LANES
+        for corner in corners:
+            visits[
+                tuple(slice(c, c + side) for c, side in zip(corner, plan.block, strict=True))
+            ] += 1
     np.testing.assert_array_equal(visits, 1)
 
 
 @pytest.mark.jit_off
 def test_progress_comes_in_the_calling_thread(monkeypatch):
-    """Six tiles, six calls, rising to exactly 1."""
-    monkeypatch.setattr(numba_engine, "TILE", (1, 1, 3, 3))
-    image = random_image((9, 6, 1))
+    """It never falls, and ends with exactly one 1."""
+    monkeypatch.setattr(layout, "blocks_for", lambda space: (1, 1, 3, 3))
+    monkeypatch.setattr(numba_engine, "POLL", 0.0)
+    image = random_image((9, 12, 1))
     operation = NonLocalMean(PatchGaussian(20.0, patch_radius=1), Window(1))
     calls = []
     get_engine("numba").average(
@@ -216,18 +218,46 @@ def test_progress_comes_in_the_calling_thread(monkeypatch):
         workers=2,
         progress=lambda done: calls.append((done, threading.get_ident())),
     )
-    assert [done for done, _ in calls] == pytest.approx([k / 6 for k in range(1, 7)])
-    assert calls[-1][0] == 1
+    fractions = [done for done, _ in calls]
+    assert fractions == sorted(fractions)
+    assert fractions.count(1.0) == 1
+    assert 0 <= fractions[0] <= fractions[-1] == 1
     assert {thread for _, thread in calls} == {threading.get_ident()}
 
 
+@pytest.mark.jit_off
+def test_progress_within_a_bundle():
+    """Each step is no less than the one before; the state of a bundle ends just below 1."""
+    plan = layout.Layout((2, 2, 9, 4, 1), (1, 1, 1, 1), (0, 0, 0, 0))
+    seen = []
+
+    class State(list):
+        def __setitem__(self, place, value):
+            seen.append(value)
+
+    bundle = plan.bundle(1, np.dtype(np.float32), with_largest=False)
+    patch = kernels.Patch(
+        np.zeros(1, np.int64),
+        np.ones(1, np.float32),
+        (True,),
+        (True,),
+        np.float32(0),
+        np.float32(1),
+    )
+    plain = getattr(kernels.filter_bundle, "py_func", kernels.filter_bundle)
+    plain(bundle, patch, (1, 1, 1, 1), State([0, 0]))
+    assert seen == sorted(seen)
+    assert seen[0] == 0
+    assert 0.9 < seen[-1] < 1
+
+
 def test_error_in_progress_stops_the_work(monkeypatch):
-    """It reaches the caller, and tiles that were not begun are dropped."""
-    monkeypatch.setattr(numba_engine, "TILE", (1, 1, 1, 1))
+    """It reaches the caller, what runs is told to stop, and the rest is not begun."""
+    monkeypatch.setattr(layout, "blocks_for", lambda space: (1, 1, 1, 1))
     begun = []
-    compute = numba_engine.filter_tile
+    compute = numba_engine.filter_bundle
     monkeypatch.setattr(
-        numba_engine, "filter_tile", lambda *args: (begun.append(None), compute(*args))
+        numba_engine, "filter_bundle", lambda *args: (begun.append(args[-1]), compute(*args))
     )
 
     def fail(done):
@@ -237,7 +267,24 @@ def test_error_in_progress_stops_the_work(monkeypatch):
     operation = NonLocalMean(PatchGaussian(20.0, patch_radius=1), Window(1))
     with pytest.raises(InterruptedError, match="enough"):
         get_engine("numba").average(operation, image, workers=1, progress=fail)
-    assert 0 < len(begun) < 3600
+    assert 0 < len(begun) < 3600 / layout.LANES
+    assert all(state[kernels.STOP] for state in begun)
+
+
+@pytest.mark.jit_off
+def test_a_bundle_told_to_stop_does_nothing():
+    plan = layout.Layout((1, 1, 4, 4, 1), (0, 0, 1, 1), (0, 0, 0, 0))
+    bundle = plan.bundle(1, np.dtype(np.float32), with_largest=False)
+    patch = kernels.Patch(
+        np.zeros(1, np.int64),
+        np.ones(1, np.float32),
+        (True,),
+        (True,),
+        np.float32(0),
+        np.float32(1),
+    )
+    kernels.filter_bundle(bundle, patch, (0, 0, 1, 1), np.array([1.0, 0.0]))
+    assert not bundle.denominator.any()
 
 
 def test_two_threads_at_once():

@@ -65,7 +65,7 @@ CACHE_FOLDER = None if JIT_DISABLED else cache_folder()
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile an entry point: releases the GIL, cached on disk, never `parallel=True`.
 
-    Threads come from a pool over tiles instead: a cached `parallel=True` kernel took 0.6 s to
+    Threads come from a pool over bundles instead: a cached `parallel=True` kernel took 0.6 s to
     load, and Numba's workqueue layer aborts the process when two threads call it at once.
     """
     compiled = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
@@ -93,13 +93,34 @@ def strict(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def unroll(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a function that calls itself on the tail of a tuple its compiled forms, by the length.
+    """Give a function its compiled forms, chosen by the types and literals it is called with.
 
-    A loop over the tuple is unrolled by LLVM as well, but only up to a size: patches more than 7
-    pixels high were 30 times slower. A function passed as an argument would also be compiled for
-    the case at hand, but then again in every process, because such kernels miss the disk cache.
+    For functions that call themselves on a part of a tuple. A loop over the tuple is unrolled by
+    LLVM as well, but only up to a size: patches more than 7 pixels high were 30 times slower.
+    Operations keep their order, so that the terms which several calls share are found.
     """
-    return overload(function, jit_options={"fastmath": FASTMATH})
+    return overload(function, prefer_literal=True, jit_options={"fastmath": FASTMATH - {"reassoc"}})
+
+
+def is_flat(taps: Any) -> bool:
+    """Whether the taps of a type of tuple are all True, that is, not weights."""
+    return isinstance(taps.dtype, types.Boolean)
+
+
+def weigh(weight, value):
+    """Weight * value; compiled for a weight of type bool, True, just the value.
+
+    A function passed as an argument would do the same, but kernels that take one miss the disk
+    cache: they are compiled again in every process.
+    """
+    return weight * value
+
+
+@unroll(weigh)
+def _weigh(weight, value):
+    if isinstance(weight, types.Boolean):
+        return lambda weight, value: value
+    return lambda weight, value: weight * value
 
 
 if JIT_DISABLED:
