@@ -170,7 +170,6 @@ def test_same_bits_for_any_number_of_workers(kind):
         np.testing.assert_array_equal(engine.average(operation, image, workers=workers), first)
 
 
-@pytest.mark.jit_off
 @pytest.mark.parametrize("center", ["one", "max"])
 @pytest.mark.parametrize("block", [(1, 1, 1, 1), (2, 1, 3, 2), (1, 2, 5, 3), (8, 8, 2, 8)])
 @pytest.mark.parametrize("shape", [(7, 6, 1), (2, 3, 4, 1), (2, 2, 2, 3, 1)])
