@@ -56,7 +56,7 @@ def settle(
         raise ParameterError(
             "image",
             f"must have a dtype of {', '.join(denoiser.dtypes)} for method {method!r}",
-            image.dtype,
+            image.dtype.name,
         )
     estimate = None
     if denoiser.needs_sigma:
@@ -157,7 +157,7 @@ def denoise(
     center : {"one", "max", "zero"}, optional
         "nlm": weight of the pixel itself: 1, the largest of the others, or 0.
     h_color : float, optional
-        "opencv" on RGB: strength for the colors, `hColor`; default h.
+        "opencv" on RGB: strength for the colors, `hColor`; default h, or from sigma.
     radius : int, optional
         "mean" and "median": r of a box of 2 r + 1 pixels; default 1.
     std : float, optional

@@ -22,9 +22,13 @@ class Rule(NamedTuple):
 PLAIN_DEFAULT = Rule(patch_radius=3, search_radius=10, h_over_sigma=1.0)
 """Sizes for a given h: OpenCV's defaults 7 and 21, so that equal h mean the same on gray images."""
 
-OPENCV_H_OVER_SIGMA = 1.0
-"""h of OpenCV's NL-means, for a sigma: of 0.8, 0.9, ... 1.2 the best mean over sigma 15, 25 and 50
-on Set12 (benchmarks/quality.py)."""
+OPENCV_H_OVER_SIGMA = 0.9
+"""h of OpenCV's NL-means on gray images: of 0.8, 0.9, ... 1.2 the best for sigma 25 on Set12
+(benchmarks/quality.py); for 15 it is 1, for 50 it is 0.8."""
+
+OPENCV_COLORED_H_OVER_SIGMA = (0.5, 0.65)
+"""h and hColor of its colored form, which filters lightness and colors apart: of a grid from 0.3 to
+2 the best mean over sigma 10, 20 and 40 on 12 crops of the BSDS500 training images."""
 
 NATURAL_CONTRAST = 50.0
 """Standard deviation of the gray levels of a photograph: mean over the BSDS500 training images."""

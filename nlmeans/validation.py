@@ -75,7 +75,9 @@ def check_array(name: str, image: Any) -> np.ndarray:
             hint = "; a mask has no noise to average away, so convert it if you mean gray levels"
         elif array.dtype.kind in "iu":
             hint = "; convert wider integers to float64"
-        raise ParameterError(name, f"must have a dtype of {', '.join(DTYPES)}{hint}", array.dtype)
+        raise ParameterError(
+            name, f"must have a dtype of {', '.join(DTYPES)}{hint}", array.dtype.name
+        )
     if array.ndim < 2:
         raise ParameterError(name, "must have at least two axes, rows and columns", array.shape)
     if array.size == 0:

@@ -9,7 +9,7 @@ import pytest
 
 import oracle
 from nlmeans import METHODS, ParameterError, denoise
-from nlmeans.rules import OPENCV_H_OVER_SIGMA
+from nlmeans.rules import OPENCV_COLORED_H_OVER_SIGMA, OPENCV_H_OVER_SIGMA
 from nlmeans.validation import DTYPES
 
 OPTIONS = {
@@ -186,7 +186,7 @@ def test_opencv_on_gray_is_opencv(layout, options, direct, camera):
     [
         ({"h": 12.5}, (12.5, 12.5, 7, 21)),
         ({"h": 6, "h_color": 15}, (6, 15, 7, 21)),
-        ({"sigma": 20.0}, (20.0 * OPENCV_H_OVER_SIGMA, 20.0 * OPENCV_H_OVER_SIGMA, 7, 21)),
+        ({"sigma": 20.0}, (*(20.0 * ratio for ratio in OPENCV_COLORED_H_OVER_SIGMA), 7, 21)),
         ({"h": 20, "patch_radius": 2, "search_radius": 3}, (20, 20, 5, 7)),
     ],
 )

@@ -5,9 +5,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import click
+import numpy as np
 
 from nlmeans import METHODS, NLMeansError
 from nlmeans.files import Picture
+from nlmeans.pipeline import settle
 from nlmeans_cli import errors, inout, options, report
 from nlmeans_cli.evaluate import measure
 from nlmeans_cli.pages import check_options, denoise_pages, estimate_pages, pages_of
@@ -146,10 +148,11 @@ def _run(contest: Contest, method: str, progress: Callback) -> dict[str, Any]:
 
 
 def _warm_up(contest: Contest, method: str, given: dict[str, Any]) -> None:
-    """Run a method on a corner of the image."""
-    corner = pages_of(contest.picture)[0][:WARM_UP, :WARM_UP]
-    small = Picture(corner, contest.picture.channel_axis)
-    denoise_pages(small, method, given, workers=contest.workers, progress=lambda fraction: None)
+    """Run a method on a corner of the image, with the settings that the whole image calls for."""
+    page = pages_of(contest.picture)[0]
+    image = page if contest.picture.channel_axis is not None else page[..., np.newaxis]
+    denoiser, _ = settle(image, method, given)
+    denoiser(image[:WARM_UP, :WARM_UP], workers=contest.workers)
 
 
 def _quality(reference: Picture, picture: Picture, white: float | None) -> dict[str, float]:

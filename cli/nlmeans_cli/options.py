@@ -88,7 +88,8 @@ method_options = together(
     click.option(
         "--h-color",
         type=float,
-        help="opencv, RGB: strength for the colors, in 8-bit gray levels.  [default: --h]",
+        help="opencv, RGB: strength for the colors, in 8-bit gray levels.  "
+        "[default: --h, or from --sigma]",
     ),
     click.option("--radius", type=int, help="mean, median: r of a box of 2 r + 1.  [default: 1]"),
     click.option("--std", type=float, help="gaussian: standard deviation in pixels.  [default: 1]"),

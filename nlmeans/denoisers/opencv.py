@@ -12,7 +12,7 @@ import numpy as np
 
 from nlmeans.denoisers.base import Progress
 from nlmeans.errors import ParameterError
-from nlmeans.rules import OPENCV_H_OVER_SIGMA
+from nlmeans.rules import OPENCV_COLORED_H_OVER_SIGMA, OPENCV_H_OVER_SIGMA
 from nlmeans.validation import check_integer, check_number, check_work, check_workers
 
 
@@ -28,7 +28,7 @@ class OpenCV:
     sigma : float, optional
         Standard deviation of the noise, >= 0; gives h where h is not given.
     h_color : float, optional
-        Its `hColor`, > 0, RGB only. Default: h.
+        Its `hColor`, > 0, RGB only. Default: h if that is given, else from sigma.
     patch_radius, search_radius : int, optional
         Its window sizes are 2 radius + 1. Default: 3 and 10, OpenCV's 7 and 21.
     """
@@ -68,9 +68,14 @@ class OpenCV:
         if channels == 1 and self.h_color is not None:
             raise ParameterError("h_color", "must not be given for a gray image", self.h_color)
         check_work(image.shape, (self.search_radius,) * 2, (self.patch_radius,) * 2)
-        h = self.h if self.h is not None else OPENCV_H_OVER_SIGMA * (self.sigma or 0)
-        color = None if channels == 1 else h if self.h_color is None else self.h_color
-        return replace(self, h=float(h), h_color=color)
+        if channels == 1:
+            h = self.h if self.h is not None else OPENCV_H_OVER_SIGMA * (self.sigma or 0)
+            return replace(self, h=float(h))
+        lightness, color = (ratio * (self.sigma or 0) for ratio in OPENCV_COLORED_H_OVER_SIGMA)
+        if self.h is not None:
+            lightness = color = self.h
+        h_color = color if self.h_color is None else self.h_color
+        return replace(self, h=float(lightness), h_color=float(h_color) or None)
 
     def halo(self, ndim: int) -> tuple[int, ...]:
         """Search radius plus patch radius."""
