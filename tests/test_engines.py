@@ -224,6 +224,12 @@ def test_progress_comes_in_the_calling_thread(monkeypatch):
     assert {thread for _, thread in calls} == {threading.get_ident()}
 
 
+ONE_PIXEL = kernels.Patch(
+    np.zeros(1, np.int64), np.ones(1, np.float32), (True,), (True,), np.float32(0), np.float32(1)
+)
+"""A patch of one pixel of a gray image."""
+
+
 @pytest.mark.jit_off
 def test_progress_within_a_bundle():
     """Each step is no less than the one before; the state of a bundle ends just below 1."""
@@ -235,16 +241,8 @@ def test_progress_within_a_bundle():
             seen.append(value)
 
     bundle = plan.bundle(1, np.dtype(np.float32), with_largest=False)
-    patch = kernels.Patch(
-        np.zeros(1, np.int64),
-        np.ones(1, np.float32),
-        (True,),
-        (True,),
-        np.float32(0),
-        np.float32(1),
-    )
     plain = getattr(kernels.filter_bundle, "py_func", kernels.filter_bundle)
-    plain(bundle, patch, (1, 1, 1, 1), State([0, 0]))
+    plain(bundle, ONE_PIXEL, (1, 1, 1, 1), State([0, 0]))
     assert seen == sorted(seen)
     assert seen[0] == 0
     assert 0.9 < seen[-1] < 1
@@ -274,15 +272,7 @@ def test_error_in_progress_stops_the_work(monkeypatch):
 def test_a_bundle_told_to_stop_does_nothing():
     plan = layout.Layout((1, 1, 4, 4, 1), (0, 0, 1, 1), (0, 0, 0, 0))
     bundle = plan.bundle(1, np.dtype(np.float32), with_largest=False)
-    patch = kernels.Patch(
-        np.zeros(1, np.int64),
-        np.ones(1, np.float32),
-        (True,),
-        (True,),
-        np.float32(0),
-        np.float32(1),
-    )
-    kernels.filter_bundle(bundle, patch, (0, 0, 1, 1), np.array([1.0, 0.0]))
+    kernels.filter_bundle(bundle, ONE_PIXEL, (0, 0, 1, 1), np.array([1.0, 0.0]))
     assert not bundle.denominator.any()
 
 
