@@ -165,7 +165,8 @@ def denoise(
     engine : {"numba", "reference"}, optional
         "nlm": what computes it; default "numba".
     workers : int, optional
-        Number of threads; default one for each processor. The result does not depend on it.
+        Number of threads at most; default one for each processor. The result does not depend on
+        it. "mean", "median", "gaussian" and the reference engine work on one.
     progress : callable, optional
         Called with the fraction done, from 0 to 1, in the calling thread.
     return_info : bool, optional
@@ -186,7 +187,8 @@ def denoise(
     Notes
     -----
     NL-means takes O(N (2 s + 1)^d) time for N pixels in d dimensions and a search radius s, nearly
-    independent of the patch radius, and holds one continued copy of the image beside the result.
+    independent of the patch radius. It holds the float result, a float copy of the image unless it
+    is one already, and some megabytes for each thread.
     Computed in float32, for float64 images in float64 with weights in float32.
 
     References

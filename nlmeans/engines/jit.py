@@ -1,4 +1,4 @@
-"""Every Numba option of the project, and the two primitives Numba does not have.
+"""Every Numba option of the project, and the primitives that Numba does not have.
 
 A kernel file decorates with `kernel` (an entry point, cached on disk) or `inline` (a part of
 one) and never calls `numba.njit` itself.

@@ -328,7 +328,7 @@ def keep_largest(weights, rows, largest, to, n):
 
 @inline
 def spread(first, step, count, rest):
-    """Positions first, first + step, ... for `count` displacements of a group, then `rest`."""
+    """GROUP positions: first, first + step, ... for `count` displacements, then `rest`."""
     return (
         np.uintp(first),
         np.uintp(first + step if count > 1 else rest),
