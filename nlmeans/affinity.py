@@ -6,6 +6,7 @@ scores are written with operators that every array library has, and the one form
 compiled core shares, `patch_gaussian_log`, with its primitive passed in.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from nlmeans.embedding import Embedding, Identity, Patch
+from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import crop
 from nlmeans.validation import check_choice, check_number
 
@@ -24,14 +26,14 @@ SMALLEST_SUM = 2.0**-90
 
 
 def patch_gaussian_log(
-    distance: Any, floor: Any, inverse_h2: Any, relu: Callable[[Any], Any]
+    distance: Any, floor: Any, minus_inverse_h2: Any, relu: Callable[[Any], Any]
 ) -> Any:
     """Log f of NL-means, -max(D - 2 sigma^2, 0) / h^2, for scalars and arrays of any library.
 
     `distance` is D and `floor` its expectation 2 sigma^2 for two patches that differ by noise
-    alone; scaling both by n and `inverse_h2` by 1/n changes nothing, so a sum serves as a mean.
+    alone; scaling both by n and -1 / h^2 by 1/n changes nothing, so a sum serves as a mean.
     """
-    return -relu(distance - floor) * inverse_h2
+    return relu(distance - floor) * minus_inverse_h2
 
 
 class Affinity(Protocol):
@@ -80,6 +82,8 @@ class PatchGaussian:
     center : {"one", "max", "zero"}, optional
         f(x_i, x_i): 1, as the formula has it; the largest of the other weights (IPOL 2011); or
         0. Where the others sum to less than `SMALLEST_SUM`, the pixel is kept whatever the rule.
+    cutoff : float, optional
+        f below it is 0; 0 <= cutoff < 1.
 
     Raises
     ------
@@ -92,6 +96,7 @@ class PatchGaussian:
     patch_radius: int | tuple[int, ...] = 3
     patch_kernel: PatchKernel = "flat"
     center: Center = "one"
+    cutoff: float = 0.0
 
     exponential: ClassVar[bool] = True
 
@@ -99,6 +104,8 @@ class PatchGaussian:
         check_number("h", self.h, least=1e-100, most=1e100)
         check_number("sigma", self.sigma, least=0, most=1e100)
         check_choice("center", self.center, ("one", "max", "zero"))
+        if check_number("cutoff", self.cutoff, least=0) >= 1:
+            raise ParameterError("cutoff", "must be below 1", self.cutoff)
         self.patch  # noqa: B018 - checks radius and kernel
 
     @property
@@ -117,11 +124,14 @@ class PatchGaussian:
     key = query
 
     def score(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """Log f."""
+        """Log f, minus infinity where f is cut off."""
         distance = ((query - key) ** 2).sum(-1)
-        return patch_gaussian_log(
-            distance, 2 * self.sigma**2, 1 / self.h**2, lambda value: np.maximum(value, 0)
+        log_f = patch_gaussian_log(
+            distance, 2 * self.sigma**2, -1 / self.h**2, lambda value: np.maximum(value, 0)
         )
+        if self.cutoff > 0:
+            log_f = np.where(log_f < math.log(self.cutoff), -np.inf, log_f)
+        return log_f
 
 
 @dataclass(frozen=True)

@@ -62,18 +62,36 @@ def patch_distance(image, i, j, weights):
     return total / image.shape[-1]
 
 
+def inside(position, space):
+    """Whether a position lies within the border."""
+    return all(0 <= p < size for p, size in zip(position, space, strict=True))
+
+
 def nl_means(
-    image, *, h, patch_radius, search_radius, sigma=0.0, patch_kernel="flat", center="one"
+    image,
+    *,
+    h,
+    patch_radius,
+    search_radius,
+    sigma=0.0,
+    patch_kernel="flat",
+    center="one",
+    cutoff=0.0,
+    border="reflect",
 ):
     """NL-means: f = exp(-max(D - 2 sigma^2, 0) / h^2) over a window (CVPR 2005, IPOL 2011)."""
     kernel = patch_weights(patch_radius, patch_kernel)
+    space = image.shape[:-1]
     result = np.zeros(image.shape)
-    for i in np.ndindex(*image.shape[:-1]):
+    for i in np.ndindex(*space):
         pairs = []
         for offset in displacements(search_radius):
             j = moved(i, offset)
+            if border == "exclude" and not inside(j, space):
+                continue
             excess = max(patch_distance(image, i, j, kernel) - 2 * sigma**2, 0.0)
-            pairs.append((offset, math.exp(-excess / h**2), at(image, j)))
+            f = math.exp(-excess / h**2)
+            pairs.append((offset, f if f >= cutoff else 0.0, at(image, j)))
         result[i] = average(recentered(pairs, center))
     return result
 
@@ -122,7 +140,9 @@ def concatenation(theta, phi, weight):
     return lambda xi, xj: max(dot(weight, linear(theta, xi) + linear(phi, xj)), 0.0)
 
 
-def non_local_mean(image, f, *, search_radius=None, g=None, divide_by_count=False):
+def non_local_mean(
+    image, f, *, search_radius=None, g=None, divide_by_count=False, border="reflect"
+):
     """Wang et al., Eq. (1), over a window or, without a search radius, over the whole image.
 
     `f` takes x_i and x_j as lists of channels; `g` is a matrix, by default the identity.
@@ -134,6 +154,8 @@ def non_local_mean(image, f, *, search_radius=None, g=None, divide_by_count=Fals
             members = list(np.ndindex(*space))
         else:
             members = [moved(i, offset) for offset in displacements(search_radius)]
+            if border == "exclude":
+                members = [j for j in members if inside(j, space)]
         pairs = []
         for j in members:
             xj = at(image, j)

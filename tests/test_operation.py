@@ -53,17 +53,23 @@ def wang_pair(name, rng, channels):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-@pytest.mark.parametrize("radius", [None, 1, 2], ids=["everywhere", "window1", "window2"])
+@pytest.mark.parametrize(
+    "neighborhood",
+    [Everywhere(), Window(1), Window(2), Window(2, "exclude")],
+    ids=["everywhere", "window1", "window2", "window2 inside"],
+)
 @pytest.mark.parametrize("name", ["gaussian", "embedded", "dot", "concatenation"])
-def test_affinities_of_wang(name, radius, ndim, channels, rng):
+def test_affinities_of_wang(name, neighborhood, ndim, channels, rng):
+    """Those that are divided by the count are divided by that of the members inside the image."""
     image = rng.uniform(-1, 1, (*SPACES[ndim], channels))
     affinity, f = wang_pair(name, rng, channels)
-    neighborhood = Everywhere() if radius is None else Window(radius)
+    window = isinstance(neighborhood, Window)
     expected = oracle.non_local_mean(
         image,
         f,
-        search_radius=None if radius is None else (radius,) * ndim,
+        search_radius=neighborhood.margin(ndim) if window else None,
         divide_by_count=name in ("dot", "concatenation"),
+        border=neighborhood.border if window else "reflect",
     )
     np.testing.assert_allclose(
         reference(NonLocalMean(affinity, neighborhood), image), expected, rtol=1e-12, atol=1e-14
@@ -102,6 +108,87 @@ def test_nl_means(space, patch, search, sigma, kernel, center, rng):
     expected = oracle.nl_means(image, patch_radius=patch, search_radius=search, **settings)
     operation = NonLocalMean(PatchGaussian(patch_radius=patch, **settings), Window(search))
     np.testing.assert_allclose(reference(operation, image), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("center", ["one", "max", "zero"])
+@pytest.mark.parametrize("border", ["reflect", "exclude"])
+@pytest.mark.parametrize("cutoff", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("space", "patch", "search"),
+    [((9,), (1,), (3,)), ((5, 4), (1, 0), (2, 1)), ((2, 3, 4), (0, 0, 1), (1, 4, 2))],
+    ids=["1-D", "2-D", "3-D"],
+)
+def test_cutoff_and_border(space, patch, search, cutoff, border, center, rng):
+    image = rng.uniform(0, 1, (*space, 2))
+    settings = {"h": 0.5, "sigma": 0.1, "center": center, "cutoff": cutoff}
+    expected = oracle.nl_means(
+        image, patch_radius=patch, search_radius=search, border=border, **settings
+    )
+    operation = NonLocalMean(PatchGaussian(patch_radius=patch, **settings), Window(search, border))
+    np.testing.assert_allclose(reference(operation, image), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("cutoff", "border", "expected"),
+    [
+        (0.0, "exclude", [1 / 3, 19 / 25, 49 / 17]),
+        (0.4, "reflect", [1 / 2, 2 / 3, 3]),
+        (0.4, "exclude", [1 / 3, 2 / 3, 3]),
+        (0.6, "reflect", [0, 1, 3]),
+    ],
+)
+def test_cutoff_and_border_worked_on_paper(engine, cutoff, border, expected):
+    """The image 0 1 3, window radius 1, patches of one pixel: f(0, 1) = 1/2, f(1, 3) = 1/16.
+
+    exclude: y_0 = (0 + 1/2) / (1 + 1/2), y_2 = (3 + 1/16) / (1 + 1/16); y_1 has both its neighbors.
+    cutoff 0.4: y_1 = (1 + 0/2) / (1 + 1/2) and y_2 = 3, for 1/16 counts as 0.
+    """
+    image = np.array([[[0.0], [1.0], [3.0]]])
+    operation = NonLocalMean(
+        PatchGaussian(H, patch_radius=0, cutoff=cutoff), Window((0, 1), border)
+    )
+    result = get_engine(engine).average(operation, image, workers=1)
+    np.testing.assert_allclose(result.ravel(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        NonLocalMean(PatchGaussian(0.3, patch_radius=(1, 2), center="max"), Window((2, 5))),
+        NonLocalMean(PatchGaussian(0.3, patch_radius=1, cutoff=0.5), Window(2, "exclude")),
+        NonLocalMean(PatchGaussian(0.3, patch_radius=1, center="zero")),
+        NonLocalMean(Gaussian(), values=Linear(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))),
+        NonLocalMean(DotProduct(Identity(), Identity()), Window(1, "exclude")),
+    ],
+    ids=["window", "inside", "everywhere", "other channels", "count"],
+)
+@pytest.mark.parametrize("region", [((0, 6), (0, 5)), ((0, 1), (4, 5)), ((2, 5), (1, 3))])
+def test_region_is_a_part_of_the_whole(operation, region, rng):
+    image = rng.uniform(0, 1, (6, 5, 2))
+    (top, bottom), (left, right) = region
+    whole = reference(operation, image)
+    part = get_engine("reference").average(operation, image, region=region)
+    np.testing.assert_allclose(part, whole[top:bottom, left:right], rtol=1e-13)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        (((0, 2),), r"^region must be 2 pairs of start and stop \(got \(\(0, 2\),\)\)$"),
+        ((0, 2), "^region must be 2 pairs"),
+        (((0, 2), (0, 2, 3)), "^region must be 2 pairs"),
+        (((0, 2), (-1, 2)), "^region must be an integer, at least 0"),
+        (((0, 2), (0.0, 2.0)), "^region must be an integer"),
+        (((0, 2), (1, 1)), r"^region must lie in the image of \(3, 4\)"),
+        (((0, 4), (0, 4)), r"^region must lie in the image of \(3, 4\)"),
+    ],
+)
+def test_bad_regions_are_refused(engine, region, message):
+    operation = NonLocalMean(PatchGaussian(1.0, patch_radius=0), Window(1))
+    with pytest.raises(ParameterError, match=message):
+        get_engine(engine).average(operation, np.zeros((3, 4, 1)), region=region)
 
 
 def test_nl_means_everywhere(rng):
@@ -309,6 +396,9 @@ def test_smallest_sum_that_counts(exponent, kept, center, engine):
         (lambda: PatchGaussian(1.0, patch_radius=-1), r"^patch_radius must be an integer"),
         (lambda: PatchGaussian(1.0, patch_kernel="box"), r"^patch_kernel must be one of flat"),
         (lambda: PatchGaussian(1.0, center="two"), r"^center must be one of one, max, zero"),
+        (lambda: PatchGaussian(1.0, cutoff=-0.1), r"^cutoff must be a finite number, at least 0"),
+        (lambda: PatchGaussian(1.0, cutoff=1.0), r"^cutoff must be below 1 \(got 1.0\)"),
+        (lambda: Window(1, "zero"), r"^border must be one of reflect, exclude"),
         (lambda: PatchQuery(-1.0, Patch(1)), r"^h must be a finite number, at least 1e-100"),
         (lambda: PatchKey(0, Patch(1)), r"^h must be a finite number, at least 1e-100"),
         (lambda: Patch(1.5), r"^patch_radius must be an integer, at least 0 \(got 1.5\)"),

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from nlmeans.neighborhood import Region
 from nlmeans.operation import NonLocalMean
 from nlmeans.validation import check_choice
 
@@ -34,10 +35,15 @@ class Engine(Protocol):
         operation: NonLocalMean,
         image: np.ndarray,
         *,
+        region: Region | None = None,
         workers: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> np.ndarray:
-        """Compute y, (*space, C'), of an image (*space, C)."""
+        """Compute y, (*space, C'), of an image (*space, C).
+
+        With a region, one (start, stop) for each axis of space, compute y there alone, as part of
+        the whole image.
+        """
 
 
 def get_engine(name: str) -> Engine:

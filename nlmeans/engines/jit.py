@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite.ir import PointerType
-from numba.core import types
+from numba.core import errors, types
 from numba.extending import intrinsic, overload
 
 # Reordering, reciprocals and contraction to FMA are welcome; nnan and ninf are not, because they
@@ -102,25 +102,23 @@ def unroll(function: Callable[..., Any]) -> Callable[..., Any]:
     return overload(function, prefer_literal=True, jit_options={"fastmath": FASTMATH - {"reassoc"}})
 
 
+def literal(value: Any) -> int:
+    """Value of a literal integer, of an int or of its type."""
+    if isinstance(value, int):
+        return value
+    if not isinstance(value, types.IntegerLiteral):
+        raise errors.RequireLiteralValue(f"not a literal: {value}")
+    return value.literal_value
+
+
+def is_true(kind: Any) -> bool:
+    """Whether a type is that of True, which stands for a part of a formula that is left out."""
+    return isinstance(kind, types.Boolean)
+
+
 def is_flat(taps: Any) -> bool:
     """Whether the taps of a type of tuple are all True, that is, not weights."""
-    return isinstance(taps.dtype, types.Boolean)
-
-
-def weigh(weight, value):
-    """Weight * value; compiled for a weight of type bool, True, just the value.
-
-    A function passed as an argument would do the same, but kernels that take one miss the disk
-    cache: they are compiled again in every process.
-    """
-    return weight * value
-
-
-@unroll(weigh)
-def _weigh(weight, value):
-    if isinstance(weight, types.Boolean):
-        return lambda weight, value: value
-    return lambda weight, value: weight * value
+    return is_true(taps.dtype)
 
 
 if JIT_DISABLED:
@@ -130,13 +128,6 @@ if JIT_DISABLED:
 
     always_inline = row_loop
 
-    def float32_from_bits(bits: Any) -> Any:
-        """Reinterpret an int32 as a float32."""
-        return np.int32(bits).view(np.float32)
-
-    def bits_from_float32(value: Any) -> Any:
-        """Reinterpret a float32 as an int32."""
-        return np.float32(value).view(np.int32)
 
 else:
 
@@ -151,6 +142,7 @@ else:
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             builder.function.attributes.add("noinline")
+            builder.function.attributes.alignstack = 64
             # The first two arguments are Numba's own, for the result and the error.
             for argument in builder.function.args[2:]:
                 if isinstance(argument.type, PointerType):
@@ -168,52 +160,3 @@ else:
             return context.get_dummy_value()
 
         return types.void(), codegen
-
-    @intrinsic
-    def float32_from_bits(typingctx: Any, bits: Any) -> Any:
-        """Reinterpret an int32 as a float32: one bitcast, so that loops around it vectorize."""
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.bitcast(args[0], context.get_value_type(types.float32))
-
-        return types.float32(types.int32), codegen
-
-    @intrinsic
-    def bits_from_float32(typingctx: Any, value: Any) -> Any:
-        """Reinterpret a float32 as an int32."""
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.bitcast(args[0], context.get_value_type(types.int32))
-
-        return types.int32(types.float32), codegen
-
-
-@inline
-def relu(value):
-    """max(value, 0) in float32."""
-    return max(value, np.float32(0.0))
-
-
-@strict
-def exp2(exponent):
-    """2**exponent for float32 exponents <= 0, to a relative 3e-7; 1 at 0, 2**-125 from -125 down.
-
-    Branch-free, so that a loop over it vectorizes: 0.3 ns a value where `np.exp`, a call for
-    each value, takes 4.2. Split x = n + f with n the nearest integer; 2**n is added to the
-    exponent bits of 2**f, a polynomial of degree 5 with the least relative error. (Degree 4,
-    with an error of 3e-6, saves nothing: the loop waits for its additions.)
-    """
-    clamped = max(exponent, np.float32(-125.0))
-    # Near 1.5 * 2**23 the floats are the integers: the addition rounds, and leaves n in the lowest
-    # bits. Reassociation would cancel it, hence `strict`.
-    shifted = clamped + np.float32(12582912.0)
-    f = clamped - (shifted - np.float32(12582912.0))
-    series = np.float32(0.0013264726)
-    series = series * f + np.float32(0.009671513)
-    series = series * f + np.float32(0.055507336)
-    series = series * f + np.float32(0.24022242)
-    series = series * f + np.float32(0.693147)
-    series = series * f + np.float32(1.0)
-    return float32_from_bits(
-        bits_from_float32(series) + (bits_from_float32(shifted) << np.int32(23))
-    )

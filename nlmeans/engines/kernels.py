@@ -1,56 +1,75 @@
 """The compiled loops of NL-means.
 
-**Lanes.** The image is cut into equal blocks, and up to 16 of them are filtered at once, one in
-each lane of a vector: pixel (y, x) of the k-th block is at (y, x, k) of the bundle. What is shifted
-by a pixel is shifted by a whole vector: every load is aligned, no sum crosses lanes, and the short
-rows of volumes vectorize as well. (On plain rows most loads straddle two cache lines; adding the
-values took 1.7 times as long, a whole image of 1 MP a quarter longer.)
+**Lanes.** The image is cut into equal blocks, and 16 of them are filtered at once, one in each lane
+of a vector: pixel (y, x) of the k-th block is at (y, x, k) of the bundle. What is shifted by one
+pixel is shifted by a whole vector: every load is aligned, no sum crosses lanes, and neighboring
+sums of a row share their terms in registers. A position is that of a vector's first element.
 
 **Offset-major.** For each displacement t of half the window, a weight w(i, i+t) = w(i+t, i) serves
-both its ends. Eight rows at a time, and for seven neighboring displacements together, a sweep makes
-the column sums of the squared differences over the patch height, the sums of those over the patch
-width, the weights, and adds them up at both ends.
+both its ends. Eight rows at a time, and for seven neighboring displacements together, a sweep goes
+along the rows in tiles: the column sums of the squared differences over the patch height, the sums
+of those over the patch width, the weights, and those added up at both ends.
 
 A block writes only its own pixels. Weights of pairs that straddle two blocks are computed in both,
 so the result does not depend on how bundles are spread over threads.
 
 Every image has four spatial axes here, (a, b, y, x), the leading ones of length 1 where it has
-fewer. Each row loop is a small function on flat arrays and unsigned positions in them, because
-those vectorize; loops inside one big function did not.
+fewer.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numba.core.types import IntegerLiteral
 from numba.core.types import NamedTuple as NamedTupleType
 
 from nlmeans.affinity import patch_gaussian_log
 from nlmeans.engines.jit import (
     always_inline,
-    exp2,
     inline,
     is_flat,
+    is_true,
     kernel,
-    relu,
+    literal,
     row_loop,
     unroll,
+)
+from nlmeans.engines.lanes import (
+    LANES,
+    exp2,
+    keep,
+    load,
+    maximum,
+    narrow,
+    relu,
+    splat,
+    store,
     weigh,
+    widen,
 )
 
 log_weight = inline(patch_gaussian_log)
 
 # Rows per step of a sweep. Neighboring patches share all rows but one: for eight output rows and
-# a patch height of 7, 14 difference rows do instead of 56 (four at a time took a third longer).
+# a patch height of 7, 14 difference rows do instead of 56.
 # A running sum would need two per row, but drifts: after a strong edge its rounding error swamps
 # the distances of a flat region.
 STEP = 8
 
 # Displacements per step of a sweep, a third of a row of a 21x21 window. Adding the weights of
-# several at once loads and stores the sums once: four took 0.74 ns a pixel and displacement in all,
-# seven take 0.71.
+# several at once loads and stores the sums once.
 GROUP = 7
 
+# Columns per step of a sweep, a multiple of 8. What is written for a tile is read again while it is
+# in the cache; wider, fewer columns of the patch are summed twice, at the ends of two tiles.
+TILE = 32
+
+# A row of the weights of one displacement: a tile, and before it the last columns of the tile
+# before, which the other ends of the pairs need.
+LINE = (TILE + GROUP - 1) * LANES
+
+# Elements of the image before and after those of a bundle: a sweep goes on to a multiple of 8
+# columns, and reads pixels of a whole group of displacements where it has fewer.
+SPARE = 2 * 8 * LANES
 
 STOP, DONE = 0, 1
 """Places in the state of a running bundle."""
@@ -60,14 +79,17 @@ class Patch(NamedTuple):
     """The patch and f, in the units of an unnormalized patch sum and of base 2."""
 
     plane_offsets: np.ndarray
-    """Where its planes, one for each (c, a, b), lie relative to a position, for one lane."""
+    """Where its planes, one for each (c, a, b), lie relative to a position."""
     plane_weights: np.ndarray
     taps_y: tuple[float, ...]
     taps_x: tuple[float, ...]
     """Weights along y and x, or True for each of a flat patch; lengths and type are known to
     the compiler."""
     floor: np.float32
-    inverse_h2: np.float32
+    minus_inverse_h2: np.float32
+    """Makes a patch sum the logarithm to base 2 of a weight, in units of 2**-23 as `exp2`."""
+    cutoff: np.float32 | bool
+    """Such a logarithm, below which weights are 0; True for none."""
 
 
 class Bundle(NamedTuple):
@@ -76,15 +98,16 @@ class Bundle(NamedTuple):
     Arrays are flat, in the order (c, a, b, y, x, lane).
     """
 
-    lanes: int
     size: tuple[int, ...]
     """Of a block, (a, b, y, x)."""
     image: np.ndarray
-    """Float32 or float64, with STEP - 1 spare rows at the end, which a sweep may read."""
+    """Float32 or float64, with STEP spare rows at the end, which a sweep may read."""
     strides: tuple[int, ...]
     """Elements from one c, a, b, y and x of the image to the next."""
     origin: int
     """Where the first pixel of the blocks is."""
+    inside: np.ndarray | bool
+    """As a channel of the image: 1 for pixels that may be averaged, else 0. True if all may."""
     numerator: np.ndarray
     """Sum of w * (x_j - x_i)."""
     denominator: np.ndarray
@@ -94,276 +117,345 @@ class Bundle(NamedTuple):
     sum_strides: tuple[int, ...]
     """As `strides`, of the numerator; the other two are as its first channel."""
     column_sums: np.ndarray
-    """Scratch: for each displacement of a group STEP rows, for all columns of i and patches."""
+    """Scratch: for each displacement of a group STEP rows of a tile and the patches at its ends."""
     weights: np.ndarray
-    """Scratch: a row for each displacement of a group, then one of zeros."""
+    """Scratch: for each displacement of a group a LINE."""
+    past: np.ndarray
+    """Scratch: for each of STEP rows and displacement of a group the last columns of a tile."""
 
 
 class Squares(NamedTuple):
     """The squared differences of an image to itself, shifted."""
 
     image: np.ndarray
-    shift: np.uintp
+    shift: int
 
 
 def element(source, at):
-    """Element of an array or of `Squares`, as float32."""
+    """Vector of an array or of `Squares`, as float32."""
     if isinstance(source, Squares):
-        d = np.float32(source.image[at] - source.image[at + source.shift])
+        d = narrow(load(source.image, at) - load(source.image, at + source.shift))
         return d * d
-    return source[at]
+    return load(source, at)
 
 
 @unroll(element)
 def _element(source, at):
     def square(source, at):
-        d = np.float32(source.image[at] - source.image[at + source.shift])
+        d = narrow(load(source.image, at) - load(source.image, at + source.shift))
         return d * d
 
-    return square if isinstance(source, NamedTupleType) else lambda source, at: source[at]
+    return square if isinstance(source, NamedTupleType) else lambda source, at: load(source, at)
 
 
-def tap_sum(source, at, stride, taps):
-    """Sum over p of taps[p] * element(at + p stride), added up from the last to the first."""
-    total = weigh(taps[0], element(source, at))
-    return total if len(taps) == 1 else tap_sum(source, at + stride, stride, taps[1:]) + total
+def tap_sum(source, at, stride, taps, first):
+    """Sum over p of taps[p] * element(at + (first + p) stride), added up from the last.
+
+    `first` is a literal, not part of `at`, here and below: only for positions of one form does the
+    compiler see which elements two sums share.
+    """
+    total = weigh(taps[0], element(source, at + first * stride))
+    if len(taps) == 1:
+        return total
+    return tap_sum(source, at, stride, taps[1:], first + 1) + total
 
 
 @unroll(tap_sum)
-def _tap_sum(source, at, stride, taps):
-    def last(source, at, stride, taps):
-        always_inline()
-        return weigh(taps[0], element(source, at))
+def _tap_sum(source, at, stride, taps, first):
+    p, rest = literal(first), literal(first) + 1
 
-    def more(source, at, stride, taps):
+    def last(source, at, stride, taps, first):
         always_inline()
-        rest = tap_sum(source, at + stride, stride, taps[1:])
-        return rest + weigh(taps[0], element(source, at))
+        return weigh(taps[0], element(source, at + p * stride))
+
+    def more(source, at, stride, taps, first):
+        always_inline()
+        total = tap_sum(source, at, stride, taps[1:], rest)
+        return total + weigh(taps[0], element(source, at + p * stride))
 
     return last if len(taps) == 1 else more
 
 
-def tap_sum_forward(source, at, stride, taps):
+def tap_sum_forward(source, at, stride, taps, first):
     """`tap_sum`, added up from the first to the last."""
-    return tap_sum(source, at, stride, taps)
+    return tap_sum(source, at, stride, taps, first)
 
 
 @unroll(tap_sum_forward)
-def _tap_sum_forward(source, at, stride, taps):
-    last = len(taps) - 1
+def _tap_sum_forward(source, at, stride, taps, first):
+    last, p = len(taps) - 1, literal(first) + len(taps) - 1
 
-    def one(source, at, stride, taps):
+    def one(source, at, stride, taps, first):
         always_inline()
-        return weigh(taps[0], element(source, at))
+        return weigh(taps[0], element(source, at + p * stride))
 
-    def more(source, at, stride, taps):
+    def more(source, at, stride, taps, first):
         always_inline()
-        before = tap_sum_forward(source, at, stride, taps[:-1])
-        return before + weigh(taps[last], element(source, at + np.uintp(last) * stride))
+        before = tap_sum_forward(source, at, stride, taps[:-1], first)
+        return before + weigh(taps[last], element(source, at + p * stride))
 
     return more if last else one
+
+
+def pair_sum(source, at, stride, taps, first):
+    """Sum of an even number of elements, by pairs, so that sums two further on find them made."""
+    return tap_sum(source, at, stride, taps, first)
+
+
+@unroll(pair_sum)
+def _pair_sum(source, at, stride, taps, first):
+    p, q, rest = literal(first), literal(first) + 1, literal(first) + 2
+
+    def last(source, at, stride, taps, first):
+        always_inline()
+        return element(source, at + p * stride) + element(source, at + q * stride)
+
+    def more(source, at, stride, taps, first):
+        always_inline()
+        pair = element(source, at + p * stride) + element(source, at + q * stride)
+        return pair + pair_sum(source, at, stride, taps[2:], rest)
+
+    return last if len(taps) == 2 else more
 
 
 def block_sum(source, at, stride, taps, k):
     """`tap_sum` of the k-th of STEP neighboring patches, `at + k stride`.
 
-    For flat patches of STEP - 1 taps or more it is the sum of the patch of k = 0 from the k-th tap
-    on, added up backward, and of what lies behind that patch, added up forward. Over all k these
-    are the partial sums of two chains: 18 additions for eight patches of 7 taps instead of 48.
+    The order of the additions is such that the sums for all k share as many as possible. For flat
+    patches of STEP - 1 taps or more it is the sum of the patch of k = 0 from the k-th tap on, added
+    up backward, and of what lies behind that patch, added up forward. Over all k these are the
+    partial sums of two chains: 18 additions for eight patches of 7 taps instead of 48. For 3 and 5
+    taps, those of k and k + 1 share all but their ends: 12 and 17 instead of 16 and 32.
     """
-    return tap_sum(source, at + np.uintp(k) * stride, stride, taps)
+    return tap_sum(source, at, stride, taps, k)
 
 
 @unroll(block_sum)
 def _block_sum(source, at, stride, taps, k):
-    if not isinstance(k, IntegerLiteral):
-        return None
-    skip, length = k.literal_value, len(taps)
+    skip, length = literal(k), len(taps)
+    second, last = skip + 1, skip + length - 1
 
     def alone(source, at, stride, taps, k):
         always_inline()
-        return tap_sum(source, at + np.uintp(skip) * stride, stride, taps)
+        return tap_sum(source, at, stride, taps, k)
 
     def behind(source, at, stride, taps, k):
         always_inline()
-        return tap_sum_forward(source, at + np.uintp(length) * stride, stride, taps)
+        return tap_sum_forward(source, at, stride, taps, length)
 
     def split(source, at, stride, taps, k):
         always_inline()
-        within = tap_sum(source, at + np.uintp(skip) * stride, stride, taps[skip:])
-        end = at + np.uintp(length) * stride
-        return within + tap_sum_forward(source, end, stride, taps[:skip])
+        within = tap_sum(source, at, stride, taps[skip:], k)
+        return within + tap_sum_forward(source, at, stride, taps[:skip], length)
 
-    if skip == 0 or not is_flat(taps) or length < STEP - 1:
+    def even(source, at, stride, taps, k):
+        always_inline()
+        rest = pair_sum(source, at, stride, taps[1:], second)
+        return element(source, at + skip * stride) + rest
+
+    def odd(source, at, stride, taps, k):
+        always_inline()
+        rest = pair_sum(source, at, stride, taps[1:], k)
+        return rest + element(source, at + last * stride)
+
+    if not is_flat(taps) or length == 1:
+        return alone
+    if length < STEP - 1:
+        return odd if skip % 2 else even
+    if skip == 0:
         return alone
     return behind if skip == length else split
 
 
 @inline
-def set_column_sums(image, first, shift, stride, taps, scale, sums, to, step, n):
-    """sums[to + k step + x] = scale * squared distance of two columns of the patch, k < STEP.
+def set_column_sums(image, first, shift, stride, patch, sums, to, n):
+    """sums[k, x] = squared distance of two columns of the patch, k < STEP.
 
-    The columns are those from `first` + k `stride` + x down, and `shift` from there. Written out,
-    so that the compiler finds what the sums share; a loop, or a tuple of sums, would go through
-    memory.
+    The columns are those from `first` + k `stride` + x down, and `shift` from there, in each plane
+    of the patch. Written out, so that the compiler finds what the sums share; a loop, or a tuple of
+    sums, would go through memory.
     """
     row_loop()
     squares = Squares(image, shift)
-    for column in range(n):
-        x = to + np.uintp(column)
-        at = first + np.uintp(column)
-        s0 = block_sum(squares, at, stride, taps, 0)
-        s1 = block_sum(squares, at, stride, taps, 1)
-        s2 = block_sum(squares, at, stride, taps, 2)
-        s3 = block_sum(squares, at, stride, taps, 3)
-        s4 = block_sum(squares, at, stride, taps, 4)
-        s5 = block_sum(squares, at, stride, taps, 5)
-        s6 = block_sum(squares, at, stride, taps, 6)
-        s7 = block_sum(squares, at, stride, taps, 7)
-        sums[x] = scale * s0
-        x += step
-        sums[x] = scale * s1
-        x += step
-        sums[x] = scale * s2
-        x += step
-        sums[x] = scale * s3
-        x += step
-        sums[x] = scale * s4
-        x += step
-        sums[x] = scale * s5
-        x += step
-        sums[x] = scale * s6
-        x += step
-        sums[x] = scale * s7
+    taps = patch.taps_y
+    for x in range(0, n * LANES, LANES):
+        at = first + x + patch.plane_offsets[0]
+        scale = patch.plane_weights[0]
+        s0 = weigh(scale, block_sum(squares, at, stride, taps, 0))
+        s1 = weigh(scale, block_sum(squares, at, stride, taps, 1))
+        s2 = weigh(scale, block_sum(squares, at, stride, taps, 2))
+        s3 = weigh(scale, block_sum(squares, at, stride, taps, 3))
+        s4 = weigh(scale, block_sum(squares, at, stride, taps, 4))
+        s5 = weigh(scale, block_sum(squares, at, stride, taps, 5))
+        s6 = weigh(scale, block_sum(squares, at, stride, taps, 6))
+        s7 = weigh(scale, block_sum(squares, at, stride, taps, 7))
+        for plane in range(1, len(patch.plane_offsets)):
+            at = first + x + patch.plane_offsets[plane]
+            scale = patch.plane_weights[plane]
+            s0 += weigh(scale, block_sum(squares, at, stride, taps, 0))
+            s1 += weigh(scale, block_sum(squares, at, stride, taps, 1))
+            s2 += weigh(scale, block_sum(squares, at, stride, taps, 2))
+            s3 += weigh(scale, block_sum(squares, at, stride, taps, 3))
+            s4 += weigh(scale, block_sum(squares, at, stride, taps, 4))
+            s5 += weigh(scale, block_sum(squares, at, stride, taps, 5))
+            s6 += weigh(scale, block_sum(squares, at, stride, taps, 6))
+            s7 += weigh(scale, block_sum(squares, at, stride, taps, 7))
+        step = len(sums) // (GROUP * STEP)
+        store(sums, to + x, s0)
+        store(sums, to + x + step, s1)
+        store(sums, to + x + 2 * step, s2)
+        store(sums, to + x + 3 * step, s3)
+        store(sums, to + x + 4 * step, s4)
+        store(sums, to + x + 5 * step, s5)
+        store(sums, to + x + 6 * step, s6)
+        store(sums, to + x + 7 * step, s7)
+
+
+def allowed(weight, inside, here, there):
+    """Weight of a pair, 0 if one end is not inside."""
+    return weight if inside is True else weight * load(inside, here) * load(inside, there)
+
+
+@unroll(allowed)
+def _allowed(weight, inside, here, there):
+    if is_true(inside):
+        return lambda weight, inside, here, there: weight
+    return lambda weight, inside, here, there: weight * (load(inside, here) * load(inside, there))
+
+
+def cut(weight, log, cutoff):
+    """Weight, or 0 if its logarithm is below the cutoff."""
+    return weight if cutoff is True else keep(weight, log, splat(cutoff))
+
+
+@unroll(cut)
+def _cut(weight, log, cutoff):
+    if is_true(cutoff):
+        return lambda weight, log, cutoff: weight
+    return lambda weight, log, cutoff: keep(weight, log, splat(cutoff))
 
 
 @inline
-def add_column_sums(image, first, shift, stride, taps, scale, sums, to, step, n):
-    """Do what `set_column_sums` does for the further planes of the patch, adding."""
-    row_loop()
-    squares = Squares(image, shift)
-    for column in range(n):
-        x = to + np.uintp(column)
-        at = first + np.uintp(column)
-        s0 = block_sum(squares, at, stride, taps, 0)
-        s1 = block_sum(squares, at, stride, taps, 1)
-        s2 = block_sum(squares, at, stride, taps, 2)
-        s3 = block_sum(squares, at, stride, taps, 3)
-        s4 = block_sum(squares, at, stride, taps, 4)
-        s5 = block_sum(squares, at, stride, taps, 5)
-        s6 = block_sum(squares, at, stride, taps, 6)
-        s7 = block_sum(squares, at, stride, taps, 7)
-        sums[x] += scale * s0
-        x += step
-        sums[x] += scale * s1
-        x += step
-        sums[x] += scale * s2
-        x += step
-        sums[x] += scale * s3
-        x += step
-        sums[x] += scale * s4
-        x += step
-        sums[x] += scale * s5
-        x += step
-        sums[x] += scale * s6
-        x += step
-        sums[x] += scale * s7
+def set_weight(distance, patch, inside, here, shift, weights, to):
+    """weights[to] = f of a patch sum, whose pair is `here` and `shift` from there."""
+    always_inline()
+    log = log_weight(distance, splat(patch.floor), splat(patch.minus_inverse_h2), relu)
+    weight = cut(exp2(log), log, patch.cutoff)
+    store(weights, to, allowed(weight, inside, here, here + shift))
 
 
 @inline
-def row_weights(sums, start, stride, taps, floor, inverse_h2, weights, to, n):
-    """weights[to + x] = f of the patch sum at start + x, for n elements; columns `stride` apart.
-
-    Eight columns at a time, sharing additions as `set_column_sums` does, were slower: the loop is
-    bound by its whole mix of instructions, and the inner loop over 16 lanes has to be entered anew.
-    """
-    row_loop()
-    for k in range(n):
-        x = np.uintp(k)
-        distance = tap_sum(sums, start + x, stride, taps)
-        weights[to + x] = exp2(log_weight(distance, floor, inverse_h2, relu))
+def set_weights(sums, start, patch, inside, here, shift, weights, to, n):
+    """`set_weight` for a row of n columns, a multiple of 8, from all the first positions on."""
+    always_inline()
+    taps = patch.taps_x
+    for x in range(0, n * LANES, 8 * LANES):
+        at = start + x
+        s0 = block_sum(sums, at, LANES, taps, 0)
+        s1 = block_sum(sums, at, LANES, taps, 1)
+        s2 = block_sum(sums, at, LANES, taps, 2)
+        s3 = block_sum(sums, at, LANES, taps, 3)
+        s4 = block_sum(sums, at, LANES, taps, 4)
+        s5 = block_sum(sums, at, LANES, taps, 5)
+        s6 = block_sum(sums, at, LANES, taps, 6)
+        s7 = block_sum(sums, at, LANES, taps, 7)
+        set_weight(s0, patch, inside, here + x, shift, weights, to + x)
+        set_weight(s1, patch, inside, here + x + LANES, shift, weights, to + x + LANES)
+        set_weight(s2, patch, inside, here + x + 2 * LANES, shift, weights, to + x + 2 * LANES)
+        set_weight(s3, patch, inside, here + x + 3 * LANES, shift, weights, to + x + 3 * LANES)
+        set_weight(s4, patch, inside, here + x + 4 * LANES, shift, weights, to + x + 4 * LANES)
+        set_weight(s5, patch, inside, here + x + 5 * LANES, shift, weights, to + x + 5 * LANES)
+        set_weight(s6, patch, inside, here + x + 6 * LANES, shift, weights, to + x + 6 * LANES)
+        set_weight(s7, patch, inside, here + x + 7 * LANES, shift, weights, to + x + 7 * LANES)
 
 
 @inline
-def add_values(image, here, there, weights, rows, numerator, to, n):
-    """numerator += w * (x_j - x_i) for a row of i and for the displacements of a group.
+def add_end(bundle, here, there, start, to, n, step, line):
+    """Add to n positions from `to` on, for a group of displacements, w * (x_j - x_i) and w.
+
+    `here` is the first of the positions in the image and `there` the other end of its first pair,
+    `start` the weight of that. For the next displacement those are `step` and `line` further on.
 
     Differences, not values: then y_i = x_i + numerator / C_i keeps constants and h -> 0 exact,
-    and the rounding error is relative to the contrast, not to the level. `here`, `to` and, for
-    each displacement, `there` and `rows` are flat positions of the first i.
+    and the rounding error is relative to the contrast, not to the level.
     """
-    row_loop()
-    for k in range(n):
-        x = np.uintp(k)
-        center = image[here + x]
-        total = center - center
+    always_inline()
+    image, weights, numerator, denominator = (
+        bundle.image, bundle.weights, bundle.numerator, bundle.denominator,
+    )  # fmt: skip
+    for x in range(0, n * LANES, LANES):
+        center = load(image, here + x)
+        total, count = load(numerator, to + x), load(denominator, to + x)
         for g in range(GROUP):
-            total += weights[rows[g] + x] * (image[there[g] + x] - center)
-        numerator[to + x] += total
-
-
-@inline
-def add_weights(weights, rows, denominator, to, n):
-    """C_i += w, without the center."""
-    row_loop()
-    for k in range(n):
-        x = np.uintp(k)
-        total = np.float32(0.0)
-        for g in range(GROUP):
-            total += weights[rows[g] + x]
-        denominator[to + x] += total
-
-
-@inline
-def keep_largest(weights, rows, largest, to, n):
-    """Track the largest weight but the center's, for the center rule "max"."""
-    row_loop()
-    for k in range(n):
-        x = np.uintp(k)
-        most = largest[to + x]
-        for g in range(GROUP):
-            most = max(most, weights[rows[g] + x])
-        largest[to + x] = most
-
-
-@inline
-def spread(first, step, count, rest):
-    """GROUP positions: first, first + step, ... for `count` displacements, then `rest`."""
-    return (
-        np.uintp(first),
-        np.uintp(first + step if count > 1 else rest),
-        np.uintp(first + 2 * step if count > 2 else rest),
-        np.uintp(first + 3 * step if count > 3 else rest),
-        np.uintp(first + 4 * step if count > 4 else rest),
-        np.uintp(first + 5 * step if count > 5 else rest),
-        np.uintp(first + 6 * step if count > 6 else rest),
-    )
-
-
-@inline
-def add_row(bundle, row, row_step, here, there, there_step, to, count):
-    """Add a row of the weights of a group of `count` displacements at one of their ends.
-
-    `row` in the weights, `there` in the image are of the first displacement; those past the count
-    get the row of zeros and any pixels.
-    """
-    n = np.uintp(bundle.size[3] * bundle.lanes)
-    weights = bundle.weights
-    rows = spread(row, row_step, count, len(weights) - bundle.size[3] * bundle.lanes)
-    for c in range(len(bundle.numerator) // len(bundle.denominator)):
-        skip = c * bundle.strides[0]
-        others = spread(there + skip, there_step, count, there + skip)
-        end = np.uintp(to + c * bundle.sum_strides[0])
-        add_values(
-            bundle.image, np.uintp(here + skip), others, weights, rows, bundle.numerator, end, n
+            w = load(weights, start + x + g * line)
+            total += widen(w, center) * (load(image, there + x + g * step) - center)
+            count += w
+        store(numerator, to + x, total)
+        store(denominator, to + x, count)
+    for c in range(1, len(numerator) // len(denominator)):
+        i, j, end = (
+            here + c * bundle.strides[0],
+            there + c * bundle.strides[0],
+            to + c * bundle.sum_strides[0],
         )
-    add_weights(weights, rows, bundle.denominator, np.uintp(to), n)
+        for x in range(0, n * LANES, LANES):
+            center = load(image, i + x)
+            total = load(numerator, end + x)
+            for g in range(GROUP):
+                w = load(weights, start + x + g * line)
+                total += widen(w, center) * (load(image, j + x + g * step) - center)
+            store(numerator, end + x, total)
     if len(bundle.largest):
-        keep_largest(weights, rows, bundle.largest, np.uintp(to), n)
+        for x in range(0, n * LANES, LANES):
+            most = load(bundle.largest, to + x)
+            for g in range(GROUP):
+                most = maximum(most, load(weights, start + x + g * line))
+            store(bundle.largest, to + x, most)
 
 
 @inline
-def sweep_step(bundle, patch, search_x, position, displacement, count, ends):
+def move_history(source, start, line, target, to, target_line, count):
+    """Copy what `add_end` needs at j of the weights before a tile: g columns for the g-th line."""
+    always_inline()
+    for g in range(1, count):
+        for x in range((GROUP - 1 - g) * LANES, (GROUP - 1) * LANES, LANES):
+            store(target, to + g * target_line + x, load(source, start + g * line + x))
+
+
+@inline
+def add_tile(bundle, patch, shift, tile, ends, count):
+    """Make weights of a tile's column sums and add them at both ends of the pairs.
+
+    Row by row, so that the weights of a row, 10 kB, stay in the first cache: with those of all rows
+    at once, everything took a tenth longer.
+    """
+    row_loop()
+    start, column, n = tile
+    (rows_i, i, end_i, first_i, n_i), (rows_j, j, end_j, first_j, n_j) = ends
+    sums, weights, past = bundle.column_sums, bundle.weights, bundle.past
+    stride, sum_stride = bundle.strides[3], bundle.sum_strides[3]
+    size = len(sums) // GROUP
+    history = (GROUP - 1) * LANES
+    for k in range(min(rows_i[0], rows_j[0]), max(rows_i[1], rows_j[1])):
+        for g in range(count):
+            set_weights(
+                sums, g * size + k * (size // STEP), patch, bundle.inside, start + k * stride,
+                shift + g * LANES, weights, g * LINE + history, n,
+            )  # fmt: skip
+        if rows_i[0] <= k < rows_i[1]:
+            here, w = i + k * stride, history + (first_i - column) * LANES
+            add_end(bundle, here, here + shift, w, end_i + k * sum_stride, n_i, LANES, LINE)
+        move_history(past, k * GROUP * history, history, weights, 0, LINE, count)
+        if rows_j[0] <= k < rows_j[1]:
+            here, w = j + k * stride, history + (first_j - column) * LANES
+            add_end(
+                bundle, here, here - shift, w, end_j + k * sum_stride, n_j, -LANES, LINE - LANES
+            )
+        move_history(weights, TILE * LANES, LINE, past, k * GROUP * history, history, count)
+
+
+@inline
+def sweep_step(bundle, patch, position, displacement, count, ends):
     """Weights of STEP rows for a group of displacements, added at their ends in the blocks.
 
     `position` is (a, b, y) of the first row of i, `displacement` the first of `count` neighboring
@@ -371,60 +463,43 @@ def sweep_step(bundle, patch, search_x, position, displacement, count, ends):
     """
     (a, b, top), (da, db, dy, dx), (forward, backward) = position, displacement, ends
     _, _, height, width = bundle.size
-    _, stride_a, stride_b, stride_y, stride_x = bundle.strides
+    _, stride_a, stride_b, stride_y, _ = bundle.strides
     _, sum_a, sum_b, sum_y, _ = bundle.sum_strides
-    shift = da * stride_a + db * stride_b + dy * stride_y + dx * stride_x
+    shift = da * stride_a + db * stride_b + dy * stride_y + dx * LANES
     start = bundle.origin + a * stride_a + b * stride_b + top * stride_y
-    corner = start - len(patch.taps_y) // 2 * stride_y - len(patch.taps_x) // 2 * stride_x
+    corner = start - len(patch.taps_y) // 2 * stride_y - len(patch.taps_x) // 2 * LANES
     sums, weights = bundle.column_sums, bundle.weights
-    step = len(sums) // (GROUP * STEP)
-    # A row of weights has room for all columns of i for which i or j is in the blocks.
-    length = (width + 2 * search_x) * bundle.lanes
-    lane, line = np.uintp(stride_x), np.uintp(stride_y)
+    # Columns of i for which i or any j is in the blocks.
+    left, right = min(0, 1 - dx - count), max(width, width - dx)
+    if count < GROUP:
+        weights[:] = 0
 
-    for g in range(count):
-        left, right = min(0, -dx - g), max(width, width - dx - g)
-        to, n = (
-            np.uintp(g * STEP * step),
-            np.uintp((right - left + len(patch.taps_x) - 1) * stride_x),
-        )
-        for k in range(len(patch.plane_offsets)):
-            i = np.uintp(corner + left * stride_x + patch.plane_offsets[k] * bundle.lanes)
-            way, scale = np.uintp(shift + g * stride_x), patch.plane_weights[k]
-            if k == 0:
-                set_column_sums(
-                    bundle.image, i, way, line, patch.taps_y, scale, sums, to, np.uintp(step), n
-                )
-            else:
-                add_column_sums(
-                    bundle.image, i, way, line, patch.taps_y, scale, sums, to, np.uintp(step), n
-                )
+    # Rows, of the STEP, of i and of j that are in the blocks.
+    rows_i = (max(0, -top), min(STEP, height - top) if forward else 0)
+    rows_j = (max(0, -top - dy), min(STEP, height - top - dy) if backward else 0)
+    end_i = a * sum_a + b * sum_b + top * sum_y
+    end_j = (a + da) * sum_a + (b + db) * sum_b + (top + dy) * sum_y
 
-    for k in range(STEP):
-        y = top + k
-        here, there = forward and 0 <= y < height, backward and 0 <= y + dy < height
-        if not (here or there):
-            continue
+    for column in range(left, right, TILE):
+        n = min(TILE, (right - column + 7) // 8 * 8)
         for g in range(count):
-            left, right = min(0, -dx - g), max(width, width - dx - g)
-            at, to = (g * STEP + k) * step, g * length + (left + search_x) * stride_x
-            row_weights(
-                sums, np.uintp(at), lane, patch.taps_x, patch.floor, patch.inverse_h2,
-                weights, np.uintp(to), np.uintp((right - left) * stride_x),
+            set_column_sums(
+                bundle.image, corner + column * LANES, shift + g * LANES, stride_y, patch, sums,
+                g * (len(sums) // GROUP), n + len(patch.taps_x) - 1,
             )  # fmt: skip
-        i = start + k * stride_y
-        # Of the pair whose i is in the first column; a row further the next displacement's.
-        w = search_x * stride_x
-        if here:
-            to = a * sum_a + b * sum_b + y * sum_y
-            add_row(bundle, w, length, i, i + shift, stride_x, to, count)
-        if there:
-            to = (a + da) * sum_a + (b + db) * sum_b + (y + dy) * sum_y
-            # Of the pair whose j is in the first column.
-            w -= dx * stride_x
-            j = i + shift - dx * stride_x
-            i -= dx * stride_x
-            add_row(bundle, w, length - stride_x, j, i, -stride_x, to, count)
+        # The columns of i, and those of i of the first displacement whose j, are in the blocks.
+        first_i, first_j = max(column, 0), max(column, -dx)
+        n_i, n_j = min(column + n, width) - first_i, min(column + n, width - dx) - first_j
+        end_of_i = (rows_i, start + first_i * LANES, end_i + first_i * LANES, first_i, n_i)
+        end_of_j = (
+            rows_j,
+            start + shift + first_j * LANES,
+            end_j + (first_j + dx) * LANES,
+            first_j,
+            n_j,
+        )
+        tile = (start + column * LANES, column, n)
+        add_tile(bundle, patch, shift, tile, (end_of_i, end_of_j), count)
 
 
 @kernel
@@ -441,12 +516,12 @@ def fill_bundle(source, corners, tables, scale, bundle):
         stride_b // stride_y,
         stride_y // stride_x,
     )
-    for lane in range(bundle.lanes):
+    for lane in range(len(corners)):
         for c in range(source.shape[4]):
             for a in range(size[0]):
                 for b in range(size[1]):
                     for y in range(size[2]):
-                        at = c * stride_c + a * stride_a + b * stride_b + y * stride_y + lane
+                        at = SPARE + c * stride_c + a * stride_a + b * stride_b + y * stride_y
                         row = source[
                             tables[0][corners[lane, 0] + a],
                             tables[1][corners[lane, 1] + b],
@@ -454,7 +529,7 @@ def fill_bundle(source, corners, tables, scale, bundle):
                         ]
                         for x in range(size[3]):
                             from_x = tables[3][corners[lane, 3] + x]
-                            bundle.image[at + x * stride_x] = row[from_x, c] * scale
+                            bundle.image[at + x * stride_x + lane] = row[from_x, c] * scale
 
 
 @kernel
@@ -497,33 +572,34 @@ def filter_bundle(bundle, patch, search, state):
                             for dx in range(first_dx, search_x + 1, GROUP):
                                 count = min(GROUP, search_x + 1 - dx)
                                 sweep_step(
-                                    bundle, patch, search_x, (a, b, y), (da, db, dy, dx), count,
+                                    bundle, patch, (a, b, y), (da, db, dy, dx), count,
                                     (forward, backward),
                                 )  # fmt: skip
             offset += 1
 
 
 @kernel
-def close_bundle(bundle, center, smallest, unit, source, corners, result):
+def close_bundle(bundle, center, smallest, unit, source, corners, region, result):
     """Set result, (a, b, y, x, c), to source + unit * numerator / C, with f(x_i, x_i) by the rule.
 
-    `center` is f(x_i, x_i), or negative for the largest of the other weights. Pixels whose other
-    weights sum to less than `smallest` are kept, exactly, whatever the rule.
+    The result is that of a region, (start, stop) for each axis. `center` is f(x_i, x_i), or
+    negative for the largest of the other weights. Pixels whose other weights sum to less than
+    `smallest` are kept, exactly, whatever the rule.
     """
-    stride_c, stride_a, stride_b, stride_y, stride_x = bundle.sum_strides
+    stride_c, stride_a, stride_b, stride_y, _ = bundle.sum_strides
     size_a, size_b, height, width = bundle.size
-    shape = source.shape
-    for lane in range(bundle.lanes):
-        a0, b0, y0, x0 = corners[lane, 0], corners[lane, 1], corners[lane, 2], corners[lane, 3]
-        for a in range(min(size_a, shape[0] - a0)):
-            for b in range(min(size_b, shape[1] - b0)):
-                for y in range(min(height, shape[2] - y0)):
-                    for x in range(min(width, shape[3] - x0)):
-                        at = a * stride_a + b * stride_b + y * stride_y + x * stride_x + lane
+    for lane in range(len(corners)):
+        corner, start = corners[lane], corners[lane] - region[:, 0]
+        for a in range(min(size_a, region[0, 1] - corner[0])):
+            for b in range(min(size_b, region[1, 1] - corner[1])):
+                for y in range(min(height, region[2, 1] - corner[2])):
+                    row = source[corner[0] + a, corner[1] + b, corner[2] + y]
+                    out = result[start[0] + a, start[1] + b, start[2] + y]
+                    for x in range(min(width, region[3, 1] - corner[3])):
+                        at = a * stride_a + b * stride_b + y * stride_y + x * LANES + lane
                         others = bundle.denominator[at]
                         own = bundle.largest[at] if center < 0 else center
                         factor = unit / (others + own) if others >= smallest else 0.0
-                        for c in range(shape[4]):
-                            p = source[a0 + a, b0 + b, y0 + y, x0 + x, c]
+                        for c in range(source.shape[4]):
                             change = bundle.numerator[at + c * stride_c] * factor
-                            result[a0 + a, b0 + b, y0 + y, x0 + x, c] = p + change
+                            out[start[3] + x, c] = row[corner[3] + x, c] + change

@@ -1,21 +1,21 @@
 """How the compiled core cuts an image into blocks, and puts them into bundles."""
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 from itertools import product
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from nlmeans.engines.kernels import GROUP, STEP, Bundle
-from nlmeans.neighborhood import reflected
+from nlmeans.engines.kernels import GROUP, LINE, SPARE, STEP, TILE, Bundle
+from nlmeans.engines.lanes import LANES
+from nlmeans.neighborhood import Region, extent, reflected
 
 AXES = 4
 """Spatial axes of the kernels, (a, b, y, x)."""
 
-LANES = 16
-"""Blocks in a bundle, one in each lane of a vector: 16 floats are 512 bits, or two of 256."""
-
-BLOCK = {1: 512, 2: 128, 3: 32, 4: 16}
+BLOCK = {1: 512, 2: 128, 3: 24, 4: 16}
 """Longest side of a block, by the number of axes longer than 1.
 
 Longer, fewer weights are computed twice, on both sides of a border; shorter, a bundle stays in the
@@ -23,7 +23,7 @@ cache.
 """
 
 SHORTEST = 16
-"""Sides are not halved below this to get more blocks: too many weights would be computed twice."""
+"""Sides are not cut below this to get more blocks."""
 
 
 class Layout:
@@ -35,14 +35,21 @@ class Layout:
         (a, b, y, x, c) of the image.
     search, reach : tuple of int
         Search and patch radius along (a, b, y, x).
+    region : tuple of (int, int)
+        The part, (start, stop) along (a, b, y, x), that is cut up.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], search: tuple[int, ...], reach: tuple[int, ...]
+        self,
+        shape: tuple[int, ...],
+        search: tuple[int, ...],
+        reach: tuple[int, ...],
+        region: Region,
     ) -> None:
         *self.space, self.channels = shape
-        self.block = blocks_for(self.space)
-        self.search_x, self.reach_x = search[3], reach[3]
+        self.region = region
+        self.block = blocks_for(extent(region), search)
+        self.reach_x = reach[3]
         after = [s + r for s, r in zip(search, reach, strict=True)]
         # Above, a sweep begins a whole number of steps before the first row.
         before = [*after[:2], -(-search[2] // STEP) * STEP + reach[2], after[3]]
@@ -55,31 +62,45 @@ class Layout:
 
     def bundles(self) -> list[np.ndarray]:
         """Corners of the blocks of each bundle, (lanes, 4)."""
-        starts = [range(0, n, b) for n, b in zip(self.space, self.block, strict=True)]
+        starts = [range(*pair, b) for pair, b in zip(self.region, self.block, strict=True)]
         corners = np.array(list(product(*starts)), np.int64)
         return [corners[k : k + LANES] for k in range(0, len(corners), LANES)]
 
-    def strides(self, lanes: int) -> tuple[int, ...]:
+    def strides(self) -> tuple[int, ...]:
         """Elements from one (c, a, b, y, x) of a bundle's image to the next."""
-        return tuple(lanes * math.prod(self.padded[k:]) for k in range(5))
+        return tuple(LANES * math.prod(self.padded[k:]) for k in range(5))
 
-    def bundle(self, lanes: int, dtype: np.dtype, *, with_largest: bool) -> Bundle:
+    def inside(self, corners: np.ndarray) -> np.ndarray:
+        """1 for what lies in the image of the blocks with their margins, else 0."""
+        strides = self.strides()
+        result = _aligned(strides[0] + STEP * strides[3] + 2 * SPARE)
+        lanes = result[SPARE : SPARE + strides[0]].reshape(*self.padded, LANES)
+        for lane, corner in enumerate(corners):
+            axes = zip(self.space, self.before, self.padded, corner, strict=True)
+            along = [np.arange(n) + c - m for _, m, n, c in axes]
+            masks = [(p >= 0) & (p < size) for p, size in zip(along, self.space, strict=True)]
+            lanes[..., lane] = reduce(np.multiply.outer, masks)
+        return result
+
+    def bundle(
+        self, dtype: np.dtype, *, inside: np.ndarray | bool = True, with_largest: bool = False
+    ) -> Bundle:
         """Room for a bundle."""
-        strides = self.strides(lanes)
-        sum_strides = tuple(lanes * math.prod(self.block[k:]) for k in range(5))
-        spare = (STEP - 1) * strides[3]
+        strides = self.strides()
+        sum_strides = tuple(LANES * math.prod(self.block[k:]) for k in range(5))
         return Bundle(
-            lanes,
             self.block,
-            _aligned(self.channels * strides[0] + spare, dtype),
+            _aligned(self.channels * strides[0] + STEP * strides[3] + 2 * SPARE, dtype),
             strides,
-            int(np.dot(self.before, strides[1:])),
+            SPARE + int(np.dot(self.before, strides[1:])),
+            inside,
             _aligned(self.channels * sum_strides[0], dtype),
             _aligned(sum_strides[0]),
             _aligned(sum_strides[0] if with_largest else 0),
             sum_strides,
-            _aligned(GROUP * STEP * lanes * (self.block[3] + self.search_x + 2 * self.reach_x)),
-            _aligned(lanes * (GROUP * (self.block[3] + 2 * self.search_x) + self.block[3])),
+            _aligned(GROUP * STEP * (TILE + 2 * self.reach_x) * LANES),
+            _aligned(GROUP * LINE),
+            _aligned(STEP * GROUP * (GROUP - 1) * LANES),
         )
 
 
@@ -91,19 +112,29 @@ def _aligned(size: int, dtype: DTypeLike = np.float32) -> np.ndarray:
     return room[start : start + size * dtype.itemsize].view(dtype)
 
 
-def blocks_for(space: list[int]) -> tuple[int, ...]:
-    """Size of the blocks, from the image alone, so that the result depends on nothing else.
+def blocks_for(space: Sequence[int], search: Sequence[int]) -> tuple[int, ...]:
+    """Size of the blocks: of the cuts into equal blocks, the quickest on two threads.
 
-    Small enough for two bundles, so that two threads have work, if the image is large enough; and
-    as equal as possible.
+    From image and window alone, so that the result depends on nothing else. A bundle takes as
+    long as one of its blocks with the weights it computes beyond its border, however few of its
+    lanes are used.
     """
     longest = BLOCK[max(1, sum(size > 1 for size in space))]
-    block = [min(size, longest) for size in space]
+    # Along each axis half the window on average; rows by whole steps; columns by eights and for all
+    # displacements of a group.
+    beyond = [
+        s / 2 + extra for s, extra in zip(search, (0, 0, STEP / 2, 4 + GROUP / 2), strict=True)
+    ]
+    ways = []
+    for size in space:
+        fewest = -(-size // longest)
+        most = max(fewest, min(fewest + LANES, size // SHORTEST))
+        ways.append(sorted({-(-size // count) for count in range(fewest, most + 1)}))
 
-    def counts() -> list[int]:
-        return [-(-size // side) for size, side in zip(space, block, strict=True)]
+    def seconds(block: tuple[int, ...]) -> tuple[float, float]:
+        count = math.prod(-(-size // side) for size, side in zip(space, block, strict=True))
+        each = math.prod(side + extra for side, extra in zip(block, beyond, strict=True))
+        bundles = -(-count // LANES)
+        return -(-bundles // 2) * each, bundles * each
 
-    while math.prod(counts()) < 2 * LANES and max(block) >= 2 * SHORTEST:
-        axis = block.index(max(block))
-        block[axis] = -(-block[axis] // 2)
-    return tuple(-(-size // count) for size, count in zip(space, counts(), strict=True))
+    return min(product(*ways), key=seconds)

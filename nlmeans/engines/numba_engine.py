@@ -12,7 +12,7 @@ from nlmeans.dtypes import working_dtype
 from nlmeans.embedding import Identity
 from nlmeans.engines.kernels import DONE, STOP, Patch, close_bundle, fill_bundle, filter_bundle
 from nlmeans.engines.layout import AXES, Layout
-from nlmeans.neighborhood import Window
+from nlmeans.neighborhood import Region, Window, check_region, extent
 from nlmeans.normalizer import Sum
 from nlmeans.operation import NonLocalMean
 from nlmeans.validation import check_workers
@@ -38,36 +38,41 @@ def average(
     operation: NonLocalMean,
     image: np.ndarray,
     *,
+    region: Region | None = None,
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
-    """Compute y of an image (*space, C), in float64 for a float64 image and else in float32.
+    """Compute y of a region of an image (*space, C), float64 for a float64 image, else float32.
 
     Holds the result, a copy of the image if its dtype or order is another, and for each worker a
     bundle.
     """
-    affinity = operation.affinity
+    affinity, window = operation.affinity, operation.neighborhood
     assert isinstance(affinity, PatchGaussian)  # `unsupported` said so
+    assert isinstance(window, Window)
     dtype = working_dtype(image.dtype)
     *space, channels = image.shape
+    region = check_region(region, space)
     lead = (1,) * (AXES - len(space))
+    box = ((0, 1),) * len(lead) + region
     x = np.ascontiguousarray(image, dtype).reshape(*lead, *image.shape)
-    search = (0,) * len(lead) + operation.neighborhood.margin(len(space))
+    search = (0,) * len(lead) + window.margin(len(space))
     reach = (0,) * len(lead) + affinity.reach(len(space))
     unit = _unit(x, affinity.h, dtype)
     center = {"one": 1.0, "zero": 0.0, "max": -1.0}[affinity.center]
-    layout = Layout(x.shape, search, reach)
+    layout = Layout(x.shape, search, reach, box)
     patch = _patch(affinity, layout, reach, channels, unit)
-    y = np.empty_like(x)
+    y = np.empty((*extent(box), channels), dtype)
 
     def run(corners: np.ndarray, state: np.ndarray) -> None:
-        bundle = layout.bundle(len(corners), dtype, with_largest=center < 0)
+        inside = layout.inside(corners) if window.border == "exclude" else True
+        bundle = layout.bundle(dtype, inside=inside, with_largest=center < 0)
         fill_bundle(x, corners, layout.tables, 1 / unit, bundle)
         filter_bundle(bundle, patch, search, state)
-        close_bundle(bundle, center, SMALLEST_SUM, unit, x, corners, y)
+        close_bundle(bundle, center, SMALLEST_SUM, unit, x, corners, np.array(box), y)
 
     _run_all(run, layout.bundles(), check_workers(workers), progress)
-    return y.reshape(image.shape)
+    return y.reshape(*extent(region), channels)
 
 
 def _unit(x: np.ndarray, h: float, dtype: np.dtype) -> float:
@@ -87,7 +92,7 @@ def _patch(
     """Lay out patch and formula for the kernels: sums, not means, and powers of 2, not of e."""
     flat = affinity.patch_kernel == "flat"
     *planes, along_y, along_x = affinity.patch.axis_weights(reach)
-    strides = layout.strides(lanes=1)[:3]
+    strides = layout.strides()[:3]
     offsets, weights = [], []
     for c, a, b in product(range(channels), *(range(2 * r + 1) for r in reach[:2])):
         offsets.append(int(np.dot((c, a - reach[0], b - reach[1]), strides)))
@@ -97,11 +102,12 @@ def _patch(
     sigma, h = min(affinity.sigma / unit, 1e15), min(max(affinity.h / unit, 1e-15), 1e15)
     return Patch(
         np.array(offsets, np.int64),
-        np.array(weights, np.float32),
+        np.ones(len(weights), np.bool_) if flat else np.array(weights, np.float32),
         (True,) * len(along_y) if flat else tuple(along_y.astype(np.float32)),
         (True,) * len(along_x) if flat else tuple(along_x.astype(np.float32)),
         np.float32(n * 2 * sigma**2),
-        np.float32(math.log2(math.e) / (n * h**2)),
+        np.float32(-(2**23) * math.log2(math.e) / (n * h**2)),
+        np.float32(2**23 * math.log2(affinity.cutoff)) if affinity.cutoff else True,
     )
 
 
