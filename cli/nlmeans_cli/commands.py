@@ -10,6 +10,7 @@ from nlmeans_cli.evaluate import evaluate
 from nlmeans_cli.info import info
 from nlmeans_cli.noise import noise
 from nlmeans_cli.options import examples
+from nlmeans_cli.warmup import warmup
 
 
 @click.group(
@@ -35,5 +36,5 @@ def nlm(context: click.Context) -> None:
         context.exit(errors.USAGE)
 
 
-for command in (denoise, evaluate, noise, compare, info):
+for command in (denoise, evaluate, noise, compare, info, warmup):
     nlm.add_command(command)

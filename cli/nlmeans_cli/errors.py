@@ -1,6 +1,7 @@
 """Errors and warnings as the user sees them: one line on stderr, and an exit code."""
 
 import contextlib
+import logging
 import os
 import traceback
 import warnings
@@ -154,3 +155,37 @@ def warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", MetadataWarning)
         warnings.showwarning = show_warning
         yield
+
+
+class _CompileNotice(logging.Handler):
+    """Say once that kernels are being compiled, because that takes seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it, for the first kernel."""
+        if self._told:
+            return
+        self._told = True
+        kept = (
+            "this happens once"
+            if "not kept" not in record.getMessage()
+            else ("this happens in every run, as no cache can be written (see nlm warmup --help)")
+        )
+        say(f"nlm: compiling for this machine, about 10 s; {kept}")
+
+
+@contextlib.contextmanager
+def compile_notice() -> Iterator[None]:
+    """Tell the user of the library's log that it compiles."""
+    log = logging.getLogger("nlmeans")
+    handler, level = _CompileNotice(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

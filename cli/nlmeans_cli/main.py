@@ -27,7 +27,7 @@ def main(args: Sequence[str] | None = None) -> int:
             _say(f"nlm: error: the installation is damaged: {error}")
             return 1
         try:
-            with errors.warnings_as_lines():
+            with errors.warnings_as_lines(), errors.compile_notice():
                 code = nlm.main(args, prog_name="nlm", standalone_mode=False)
         except SystemExit:  # click's answer to a pipe that nobody reads any more
             return 1

@@ -1,6 +1,7 @@
 """Options that commands share, and the parts of their help."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_args
@@ -103,8 +104,14 @@ method_options = together(
 
 @contextlib.contextmanager
 def without_warnings(quiet: bool) -> Iterator[None]:
-    """Keep --quiet's promise of no warnings."""
+    """Keep --quiet's promise of no warnings, nor notices."""
+    log = logging.getLogger("nlmeans")
+    level = log.level
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore", MetadataWarning)
-        yield
+            log.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            log.setLevel(level)

@@ -5,21 +5,30 @@ one) and never calls `numba.njit` itself.
 """
 
 import hashlib
+import logging
 import os
+import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
 import numpy as np
 from llvmlite.ir import PointerType
-from numba.core import errors, types
+from numba.core import errors, event, types
 from numba.extending import intrinsic, overload
 
 # Reordering, reciprocals and contraction to FMA are welcome; nnan and ninf are not, because they
 # let the compiler drop the comparisons that keep infinite distances at weight 0.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+KEEP_DAYS = 30
+"""Kernels of other sources, of an older version say, that were not used for so long are removed."""
+
+log = logging.getLogger("nlmeans")
 
 config: Any = numba.config
 JIT_DISABLED = bool(config.DISABLE_JIT)
@@ -40,10 +49,11 @@ def _source_digest() -> str:
     """Digest of every source file that kernels are compiled from.
 
     Numba keys its cache on the one file a kernel stands in; the formula stands in another, and
-    editing it left stale machine code in use.
+    editing it left stale machine code in use. (The processor and Python are in Numba's own key.)
     """
     package = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
+    versions = f"{numba.__version__} {llvmlite.__version__} {np.__version__}"
+    digest = hashlib.sha256(versions.encode())
     for path in (package / "affinity.py", *sorted((package / "engines").glob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -53,13 +63,44 @@ def cache_folder() -> Path | None:
     """Folder for the compiled kernels of just these sources; None where none can be written."""
     folder = _cache_root() / _source_digest()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            _remove_unused(folder.parent)
+        os.utime(folder)
+    except FileExistsError:  # another process was quicker
+        pass
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK) else None
 
 
+def _remove_unused(root: Path) -> None:
+    """Remove the folders of other sources that were not used for KEEP_DAYS."""
+    for old in root.iterdir():
+        is_ours = old.is_dir() and len(old.name) == 16
+        if is_ours and old.stat().st_mtime < time.time() - KEEP_DAYS * 86400:
+            shutil.rmtree(old, ignore_errors=True)
+
+
 CACHE_FOLDER = None if JIT_DISABLED else cache_folder()
+
+_kernels: list[Any] = []
+
+
+class _CompileLog(event.Listener):
+    """Say in the log that a kernel is being compiled, which takes seconds."""
+
+    def on_start(self, event: Any) -> None:
+        """Log it, before it happens, if it is one of ours and not a part of one."""
+        if any(event.data["dispatcher"] is kernel for kernel in _kernels):
+            kept = f"kept in {CACHE_FOLDER}" if CACHE_FOLDER else "not kept: no folder for it"
+            log.info("compiling %s, %s", event.data["dispatcher"].__name__, kept)
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say."""
+
+
+event.register("numba:compile", _CompileLog())
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,18 +119,13 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
             compiled.enable_caching()
         finally:
             config.CACHE_DIR = previous
+    _kernels.append(compiled)
     return compiled
 
 
 def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a part of a kernel: a small function on scalars or rows."""
     return numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
-
-
-def strict(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a part of a kernel in which operations keep their order."""
-    flags = FASTMATH - {"reassoc"}
-    return numba.njit(nogil=True, fastmath=flags, error_model="numpy")(function)
 
 
 def unroll(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
 from nlmeans.affinity import SMALLEST_SUM, PatchGaussian
 from nlmeans.dtypes import working_dtype
 from nlmeans.embedding import Identity
+from nlmeans.engines.jit import CACHE_FOLDER
 from nlmeans.engines.kernels import DONE, STOP, Patch, close_bundle, fill_bundle, filter_bundle
 from nlmeans.engines.layout import AXES, Layout
 from nlmeans.neighborhood import Region, Window, check_region, extent
@@ -73,6 +75,26 @@ def average(
 
     _run_all(run, layout.bundles(), check_workers(workers), progress)
     return y.reshape(*extent(region), channels)
+
+
+def warm_up(progress: Callable[[float], None] | None = None) -> Path | None:
+    """Compile, or load, the kernels of flat patches of radius 1 to 5 in float32 and float64.
+
+    Those that `nlmeans.denoise` chooses from; others are compiled when they are first used. About
+    five seconds for each where it was not done before.
+
+    Returns
+    -------
+    folder : Path or None
+        Where the kernels are kept; None if no folder can be written.
+    """
+    variants = list(product((np.float32, np.float64), range(1, 6)))
+    for done, (dtype, radius) in enumerate(variants, 1):
+        operation = NonLocalMean(PatchGaussian(1.0, patch_radius=radius), Window(1))
+        average(operation, np.zeros((2, 2, 1), dtype), workers=1)
+        if progress is not None:
+            progress(done / len(variants))
+    return CACHE_FOLDER
 
 
 def _unit(x: np.ndarray, h: float, dtype: np.dtype) -> float:
