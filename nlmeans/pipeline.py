@@ -8,6 +8,7 @@ import numpy as np
 
 from nlmeans.affinity import Center, PatchKernel
 from nlmeans.denoisers import METHODS, Denoiser
+from nlmeans.denoisers.nlm import Preset
 from nlmeans.dtypes import from_float
 from nlmeans.errors import ParameterError
 from nlmeans.noise import estimate_sigma
@@ -77,6 +78,7 @@ def denoise(
     search_radius: int | tuple[int, ...] | None = None,
     patch_kernel: PatchKernel | None = None,
     center: Center | None = None,
+    preset: Preset | None = None,
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
@@ -97,6 +99,7 @@ def denoise(
     search_radius: int | tuple[int, ...] | None = None,
     patch_kernel: PatchKernel | None = None,
     center: Center | None = None,
+    preset: Preset | None = None,
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
@@ -116,6 +119,7 @@ def denoise(
     search_radius: int | tuple[int, ...] | None = None,
     patch_kernel: PatchKernel | None = None,
     center: Center | None = None,
+    preset: Preset | None = None,
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
@@ -156,6 +160,8 @@ def denoise(
         deviation of half the patch radius.
     center : {"one", "max", "zero"}, optional
         "nlm": weight of the pixel itself: 1, the largest of the others, or 0.
+    preset : {"fast"}, optional
+        "nlm": how much to spend; "fast", the default, is pixelwise and one pass.
     h_color : float, optional
         "opencv" on RGB: strength for the colors, `hColor`; default h, or from sigma.
     radius : int, optional
@@ -212,7 +218,7 @@ def denoise(
     options = {
         "h": h, "sigma": sigma, "h_color": h_color,
         "patch_radius": patch_radius, "search_radius": search_radius,
-        "patch_kernel": patch_kernel, "center": center,
+        "patch_kernel": patch_kernel, "center": center, "preset": preset,
         "radius": radius, "std": std, "engine": engine,
     }  # fmt: skip
     x = array[..., np.newaxis] if axis is None else np.moveaxis(array, axis, -1)

@@ -301,6 +301,7 @@ def test_h_alone_selects_the_plain_form():
         "search_radius": 10,
         "patch_kernel": "flat",
         "center": "one",
+        "preset": "fast",
         "engine": "numba",
     }
     expected = from_oracle(noisy((3, 4)), h=25.0, patch_radius=3, search_radius=10)
@@ -320,12 +321,13 @@ def test_sigma_selects_the_offset_form(given):
         "search_radius": rule.search_radius,
         "patch_kernel": "flat",
         "center": "max",
+        "preset": "fast",
         "engine": "numba",
         **given,
     }
     assert info.settings == settings
     assert info.estimated_sigma is None
-    del settings["engine"]
+    del settings["engine"], settings["preset"]
     np.testing.assert_allclose(result, from_oracle(image, **settings), rtol=0, atol=1e-3)
 
 

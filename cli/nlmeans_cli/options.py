@@ -10,6 +10,7 @@ import click
 
 from nlmeans import METHODS, MetadataWarning
 from nlmeans.affinity import Center, PatchKernel
+from nlmeans.denoisers.nlm import PRESETS
 from nlmeans.engines import ENGINES
 from nlmeans.files import FORMATS
 
@@ -85,6 +86,13 @@ method_options = together(
         "--center",
         type=click.Choice(get_args(Center)),
         help="nlm: weight of the pixel itself.  [default: max with --sigma, one with --h alone]",
+    ),
+    click.option(
+        "--preset",
+        type=click.Choice(list(PRESETS)),
+        help="nlm: how much to spend: "
+        + "; ".join(f"{name}, {cost}" for name, cost in PRESETS.items())
+        + ".  [default: fast]",
     ),
     click.option(
         "--h-color",

@@ -10,7 +10,7 @@ from nlmeans_cli import errors, options
 from nlmeans_cli.progress import Progress
 
 
-@click.command(cls=errors.Command, epilog=options.examples("nlm warmup"))
+@click.command(cls=errors.Command, epilog=options.examples("nlm warmup", "nlm warmup --quiet"))
 @options.quiet
 def warmup(quiet: bool) -> None:
     """Compile what `nlm denoise` may need, so that no later run has to.
