@@ -288,6 +288,18 @@ def test_values_near_the_end_of_a_float(dtype, h):
     np.testing.assert_array_equal(denoise(image, h=h, **SMALL), image)
 
 
+@pytest.mark.parametrize("space", [(4, 7, 6), (3, 2, 4, 5)], ids=["2-D + time", "3-D + time"])
+def test_a_clip_with_time_as_its_first_axis(space):
+    """Patches lie in one frame, windows reach over frames; radii are given for each axis."""
+    clip = noisy(space)
+    patch, search = (0, *(1,) * (len(space) - 1)), (1, *(2,) * (len(space) - 1))
+    result = denoise(clip, h=30.0, patch_radius=patch, search_radius=search)
+    radii = {"patch_radius": patch, "search_radius": search}
+    expected = oracle.nl_means(clip[..., None], h=30.0, **radii)[..., 0]
+    assert np.abs(expected - clip).max() > 5
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-3)
+
+
 def test_h_alone_selects_the_plain_form():
     """OpenCV's sizes, so that equal h mean equal results."""
     result, info = denoise(noisy((3, 4)), h=25, return_info=True)

@@ -4,6 +4,7 @@ import click
 
 import nlmeans
 from nlmeans_cli import errors
+from nlmeans_cli.benchmark import benchmark
 from nlmeans_cli.compare import compare
 from nlmeans_cli.denoise import denoise
 from nlmeans_cli.evaluate import evaluate
@@ -36,5 +37,5 @@ def nlm(context: click.Context) -> None:
         context.exit(errors.USAGE)
 
 
-for command in (denoise, evaluate, noise, compare, info, warmup):
+for command in (denoise, evaluate, noise, compare, info, benchmark, warmup):
     nlm.add_command(command)

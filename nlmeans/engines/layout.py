@@ -15,7 +15,7 @@ from nlmeans.neighborhood import Region, extent, reflected
 AXES = 4
 """Spatial axes of the kernels, (a, b, y, x)."""
 
-BLOCK = {1: 512, 2: 128, 3: 24, 4: 16}
+BLOCK = {1: 512, 2: 128, 3: 64, 4: 16}
 """Longest side of a block, by the number of axes longer than 1.
 
 Longer, fewer weights are computed twice, on both sides of a border; shorter, a bundle stays in the
