@@ -82,9 +82,7 @@ class Layout:
             lanes[..., lane] = reduce(np.multiply.outer, masks)
         return result
 
-    def bundle(
-        self, dtype: np.dtype, *, inside: np.ndarray | bool = True, with_largest: bool = False
-    ) -> Bundle:
+    def bundle(self, dtype: np.dtype, *, with_largest: bool = False) -> Bundle:
         """Room for a bundle."""
         strides = self.strides()
         sum_strides = tuple(LANES * math.prod(self.block[k:]) for k in range(5))
@@ -93,7 +91,7 @@ class Layout:
             _aligned(self.channels * strides[0] + STEP * strides[3] + 2 * SPARE, dtype),
             strides,
             SPARE + int(np.dot(self.before, strides[1:])),
-            inside,
+            True,
             _aligned(self.channels * sum_strides[0], dtype),
             _aligned(sum_strides[0]),
             _aligned(sum_strides[0] if with_largest else 0),
