@@ -2,7 +2,6 @@
 
 import numpy as np
 
-
 PIECE = 1 << 16
 """Numbers that are rounded at a time."""
 

@@ -193,8 +193,9 @@ def denoise(
     Notes
     -----
     NL-means takes O(N (2 s + 1)^d) time for N pixels in d dimensions and a search radius s, nearly
-    independent of the patch radius. It holds the float result, a float copy of the image unless it
-    is one already, and some megabytes for each thread.
+    independent of the patch radius. It holds the float result and some megabytes for each thread,
+    and a float copy of the image only if it is not contiguous or of a dtype other than uint8,
+    uint16, int16, float32 and float64.
     Computed in float32, for float64 images in float64 with weights in float32.
 
     References

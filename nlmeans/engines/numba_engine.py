@@ -99,8 +99,10 @@ def warm_up(progress: Callable[[float], None] | None = None) -> Path | None:
     folder : Path or None
         Where the kernels are kept; None if no folder can be written.
     """
-    variants = list(product((np.float32, np.float64), range(1, 6)))
-    variants += [(np.dtype(name), 1) for name in READABLE]  # the radius is compiled apart
+    variants = [
+        *product(map(np.dtype, ("float32", "float64")), range(1, 6)),
+        *((np.dtype(name), 1) for name in READABLE),  # the radius is compiled apart
+    ]
     for done, (dtype, radius) in enumerate(variants, 1):
         operation = NonLocalMean(PatchGaussian(1.0, patch_radius=radius), Window(1))
         average(operation, np.zeros((2, 2, 1), dtype), workers=1)
