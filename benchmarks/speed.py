@@ -36,7 +36,7 @@ from skimage.restoration import denoise_nl_means
 import nlmeans
 from nlmeans.engines.jit import inline
 from nlmeans.engines.lanes import LANES, load, store
-from nlmeans.engines.layout import _aligned
+from nlmeans.engines.layout import aligned
 from nlmeans.timing import interleaved
 
 ROOT = Path(__file__).parents[1]
@@ -187,7 +187,7 @@ def _chains(numbers, n):
 def roofline(cases: list[dict[str, Any]]) -> dict[str, float]:
     """Fraction of the time of 1 MP, gray, float32, one thread that the arithmetic alone needs."""
     count = 1_000_000
-    numbers = _aligned(3 * LANES)
+    numbers = aligned(3 * LANES)
     numbers[LANES : 2 * LANES] = 0.5
     least = min(interleaved({"peak": lambda: _chains(numbers, count)}, 9)["peak"])
     rate = 16 * count / least

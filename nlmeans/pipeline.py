@@ -8,7 +8,7 @@ import numpy as np
 
 from nlmeans.affinity import Center, PatchKernel
 from nlmeans.denoisers import METHODS, Denoiser
-from nlmeans.denoisers.nlm import Preset
+from nlmeans.denoisers.base import Preset
 from nlmeans.dtypes import from_float
 from nlmeans.errors import ParameterError
 from nlmeans.noise import estimate_sigma
@@ -38,7 +38,7 @@ class DenoiseInfo:
 def build(method: str, options: dict[str, Any]) -> Denoiser:
     """A method with the options that are given, those that are not None, checked for themselves."""
     chosen = METHODS[check_choice("method", method, METHODS)]
-    known = [field.name for field in fields(chosen)]  # type: ignore[arg-type]
+    known = [field.name for field in fields(chosen) if field.init]  # type: ignore[arg-type]
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
         if name not in known:
@@ -146,7 +146,7 @@ def denoise(
         Standard deviation of the noise, >= 0, in the units of the image. It selects the offset
         form ``exp(-max(D - 2 sigma^2, 0) / h^2)`` and, unless they are given, h, the radii and
         ``center="max"`` by the rule of `nlmeans.rules`. Without h and sigma, sigma is estimated.
-    method : {"nlm", "opencv", "mean", "median", "gaussian"}, optional
+    method : {"nlm", "ridge", "opencv", "mean", "median", "gaussian"}, optional
         How to denoise.
     channel_axis : int, optional
         Axis that counts channels; None for an image without channels. The distance of patches is
@@ -154,14 +154,15 @@ def denoise(
     patch_radius : int or tuple of int, optional
         "nlm" and (one int) "opencv": r of a patch of 2 r + 1 pixels, one or one per axis of space.
     search_radius : int or tuple of int, optional
-        The same for the window that similar patches are looked for in.
+        The same for the window that similar patches are looked for in; "ridge": one int.
     patch_kernel : {"flat", "gaussian"}, optional
         "nlm": weights of the pixels of a patch; default flat. "gaussian" has a standard
         deviation of half the patch radius.
     center : {"one", "max", "zero"}, optional
         "nlm": weight of the pixel itself: 1, the largest of the others, or 0.
-    preset : {"fast"}, optional
-        "nlm": how much to spend; "fast", the default, is pixelwise and one pass.
+    preset : {"fast", "balanced", "best"}, optional
+        How much to spend. "nlm": "fast", the default, is pixelwise and one pass. "ridge":
+        "balanced", the default, takes two steps, "best" many rounds.
     h_color : float, optional
         "opencv" on RGB: strength for the colors, `hColor`; default h, or from sigma.
     radius : int, optional
@@ -169,7 +170,7 @@ def denoise(
     std : float, optional
         "gaussian": standard deviation in pixels; default 1.
     engine : {"numba", "reference"}, optional
-        "nlm": what computes it; default "numba".
+        "nlm" and "ridge": what computes it; default "numba".
     workers : int, optional
         Number of threads at most; default one for each processor. The result does not depend on
         it. "mean", "median", "gaussian" and the reference engine work on one.
@@ -198,11 +199,18 @@ def denoise(
     uint16, int16, float32 and float64.
     Computed in float32, for float64 images in float64 with weights in float32.
 
+    "ridge" takes O(N k^2 (k + p^2)) for groups of k patches of p x p pixels, and about ten floats
+    for each pixel.
+
     References
     ----------
     .. [1] A. Buades, B. Coll, J.-M. Morel, "A non-local algorithm for image denoising", CVPR 2005.
     .. [2] A. Buades, B. Coll, J.-M. Morel, "Non-Local Means Denoising", IPOL 1, 2011,
        doi:10.5201/ipol.2011.bcm_nlm.
+    .. [3] S. Herbreteau, C. Kervrann, "Towards a unified view of unsupervised non-local methods
+       for image denoising: the NL-Ridge approach", ICIP 2022.
+    .. [4] S. Herbreteau, C. Kervrann, "Unsupervised linear and iterative combinations of patches
+       for image denoising", arXiv:2212.00422 ("ridge", preset "best").
 
     Examples
     --------

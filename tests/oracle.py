@@ -210,3 +210,66 @@ def mse(reference, image):
 def psnr(reference, image, peak):
     """10 log10(peak^2 / MSE)."""
     return 10 * math.log10(peak**2 / mse(reference, image))
+
+
+def solved(matrix, vector):
+    """Solution of a linear system, by elimination with pivots."""
+    rows = [[float(v) for v in row] + [float(b)] for row, b in zip(matrix, vector, strict=True)]
+    size = len(rows)
+    for k in range(size):
+        pivot = max(range(k, size), key=lambda r: abs(rows[r][k]))
+        rows[k], rows[pivot] = rows[pivot], rows[k]
+        for r in range(size):
+            if r != k:
+                factor = rows[r][k] / rows[k][k]
+                rows[r] = [v - factor * p for v, p in zip(rows[r], rows[k], strict=True)]
+    return [rows[k][size] / rows[k][k] for k in range(size)]
+
+
+def ridge_weights(features, a, b):
+    """theta = I - b u, each row of u the solution of (X X' + a I) u + mu = e with a sum of 0."""
+    k = len(features)
+    system = [[dot(p, q) + (a if p is q else 0.0) for q in features] + [1.0] for p in features]
+    system.append([1.0] * k + [0.0])
+    theta = []
+    for i in range(k):
+        unit = [float(i == j) for j in range(k)]
+        u = solved(system, [*unit, 0.0])[:k]
+        theta.append([e - b * v for e, v in zip(unit, u, strict=True)])
+    return theta
+
+
+def patch_values(image, corner, size):
+    y, x = corner
+    return [float(image[y + dy, x + dx]) for dy in range(size) for dx in range(size)]
+
+
+def group_members(image, corner, size, count, radius):
+    """First pixels of the patches nearest to one, itself first, in the order of rows."""
+    height, width = image.shape
+    own = patch_values(image, corner, size)
+    distances = []
+    for y in range(max(0, corner[0] - radius), min(height - size, corner[0] + radius) + 1):
+        for x in range(max(0, corner[1] - radius), min(width - size, corner[1] + radius) + 1):
+            other = patch_values(image, (y, x), size)
+            squares = sum((p - q) ** 2 for p, q in zip(own, other, strict=True))
+            distances.append((-1.0 if (y, x) == tuple(corner) else squares, y, x))
+    return sorted((y, x) for _, y, x in sorted(distances)[:count])
+
+
+def grouped(values, features, guide, size, count, radius, step, a, b):
+    """The image after one round of ridge weights over groups."""
+    height, width = values.shape
+    total, weight = np.zeros((height, width)), np.zeros((height, width))
+    for top in sorted({*range(0, height - size, step), height - size}):
+        for left in sorted({*range(0, width - size, step), width - size}):
+            members = group_members(guide, (top, left), size, count, radius)
+            theta = ridge_weights([patch_values(features, m, size) for m in members], a, b)
+            patches = [patch_values(values, m, size) for m in members]
+            for (y, x), row in zip(members, theta, strict=True):
+                share = 1 / min(max(dot(row, row), 1 / len(members)), 1)
+                for p in range(size * size):
+                    estimate = dot(row, [patch[p] for patch in patches])
+                    total[y + p // size, x + p % size] += share * estimate
+                    weight[y + p // size, x + p % size] += share
+    return total / weight

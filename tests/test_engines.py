@@ -308,9 +308,9 @@ def _powers(exponents, powers):
 
 def powers_of_two(exponents):
     """exp2 of float32 exponents."""
-    padded = layout._aligned(-(-len(exponents) // lanes.LANES) * lanes.LANES)
+    padded = layout.aligned(-(-len(exponents) // lanes.LANES) * lanes.LANES)
     padded[: len(exponents)] = exponents
-    result = layout._aligned(len(padded))
+    result = layout.aligned(len(padded))
     _powers(padded, result)
     return result[: len(exponents)].astype(np.float64)
 

@@ -10,7 +10,8 @@ import click
 
 from nlmeans import METHODS, MetadataWarning
 from nlmeans.affinity import Center, PatchKernel
-from nlmeans.denoisers.nlm import PRESETS
+from nlmeans.denoisers import nlm, ridge
+from nlmeans.denoisers.base import Preset
 from nlmeans.engines import ENGINES
 from nlmeans.files import FORMATS
 
@@ -76,7 +77,9 @@ output = together(
 )
 method_options = together(
     click.option("--patch-radius", type=int, help="nlm, opencv: r of patches of 2 r + 1 pixels."),
-    click.option("--search-radius", type=int, help="nlm, opencv: r of the window to look in."),
+    click.option(
+        "--search-radius", type=int, help="nlm, ridge, opencv: r of the window to look in."
+    ),
     click.option(
         "--patch-kernel",
         type=click.Choice(get_args(PatchKernel)),
@@ -89,10 +92,13 @@ method_options = together(
     ),
     click.option(
         "--preset",
-        type=click.Choice(list(PRESETS)),
-        help="nlm: how much to spend: "
-        + "; ".join(f"{name}, {cost}" for name, cost in PRESETS.items())
-        + ".  [default: fast]",
+        type=click.Choice(get_args(Preset)),
+        help="How much to spend.  "
+        + "  ".join(
+            f"{method}: " + "; ".join(f"{name}, {cost}" for name, cost in presets.items()) + "."
+            for method, presets in (("nlm", nlm.PRESETS), ("ridge", ridge.PRESETS))
+        )
+        + "  [default: fast, of ridge balanced]",
     ),
     click.option(
         "--h-color",
@@ -105,7 +111,7 @@ method_options = together(
     click.option(
         "--engine",
         type=click.Choice(list(ENGINES)),
-        help="nlm: what computes it.  [default: numba]",
+        help="nlm, ridge: what computes it.  [default: numba]",
     ),
 )
 

@@ -7,9 +7,11 @@ from nlmeans.denoisers.base import Denoiser
 from nlmeans.denoisers.local import Gaussian, Mean, Median
 from nlmeans.denoisers.nlm import NLMeans
 from nlmeans.denoisers.opencv import OpenCV
+from nlmeans.denoisers.ridge import Ridge
 
 METHODS: dict[str, type[Denoiser]] = {
     "nlm": NLMeans,
+    "ridge": Ridge,
     "opencv": OpenCV,
     "mean": Mean,
     "median": Median,

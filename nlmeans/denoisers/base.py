@@ -1,11 +1,13 @@
 """What a denoising method has to offer."""
 
 from collections.abc import Callable
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
 Progress = Callable[[float], None]
+Preset = Literal["fast", "balanced", "best"]
+"""How much to spend, for the methods that leave the choice; each says what on."""
 
 
 class Denoiser(Protocol):

@@ -1,12 +1,12 @@
 """NL-means."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 
 from nlmeans.affinity import Center, PatchGaussian, PatchKernel
-from nlmeans.denoisers.base import Progress
+from nlmeans.denoisers.base import Preset, Progress
 from nlmeans.engines import ENGINES, get_engine
 from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import Window, per_axis
@@ -15,8 +15,6 @@ from nlmeans.rules import PLAIN_DEFAULT, offset_rule
 from nlmeans.validation import DTYPES, check_choice, check_number, check_work
 
 Radius = int | tuple[int, ...]
-Preset = Literal["fast"]
-
 PRESETS: dict[Preset, str] = {
     "fast": "pixelwise, one pass: a gray megapixel takes a tenth of a second on one core"
 }

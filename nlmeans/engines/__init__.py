@@ -8,10 +8,12 @@ one, write the module and name it in `ENGINES`.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from types import ModuleType
 from typing import Protocol, cast
 
 import numpy as np
 
+from nlmeans.groups import Groups
 from nlmeans.neighborhood import Region
 from nlmeans.operation import NonLocalMean
 from nlmeans.validation import check_choice
@@ -46,10 +48,53 @@ class Engine(Protocol):
         """
 
 
+GROUP_ENGINES = {
+    "numba": "nlmeans.engines.numba_groups",
+    "reference": "nlmeans.engines.reference_groups",
+}
+
+
+class GroupEngine(Protocol):
+    """What a module offers that computes averages over `nlmeans.groups.Groups`."""
+
+    def match(
+        self,
+        guide: np.ndarray,
+        groups: Groups,
+        *,
+        workers: int | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> np.ndarray:
+        """Members of every group of an image (y, x), as displacements (references, k, 2)."""
+
+    def group_mean(
+        self,
+        values: np.ndarray,
+        features: np.ndarray | None,
+        members: np.ndarray,
+        groups: Groups,
+        noise: np.ndarray,
+        *,
+        partial: bool = False,
+        workers: int | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> np.ndarray:
+        """Change (1 or 2, y, x) of an image (y, x); see `numba_groups.group_mean`."""
+
+
 def get_engine(name: str) -> Engine:
     """Import an engine by its name; the imports are slow, so none happens before this."""
-    check_choice("engine", name, ENGINES)
-    # In a thread of its own, because Ctrl-C is raised in the main thread only: one that came while
+    return cast(Engine, _load(ENGINES[check_choice("engine", name, ENGINES)]))
+
+
+def get_group_engine(name: str) -> GroupEngine:
+    """The same of an engine for groups."""
+    return cast(GroupEngine, _load(GROUP_ENGINES[check_choice("engine", name, GROUP_ENGINES)]))
+
+
+def _load(module: str) -> ModuleType:
+    """Import a module in a thread of its own."""
+    # Because Ctrl-C is raised in the main thread only: one that came while
     # LLVM was being loaded was swallowed by a finalizer, and LLVM's lock was never released.
     with ThreadPoolExecutor(1) as importer:
-        return cast(Engine, importer.submit(import_module, ENGINES[name]).result())
+        return importer.submit(import_module, module).result()

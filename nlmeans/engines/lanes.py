@@ -55,6 +55,14 @@ if JIT_DISABLED:
         """Value where another is at least `least`, else 0."""
         return np.where(where >= least, value, np.float32(0))
 
+    def below(a: Any, b: Any) -> Any:
+        """Int32 vector, 1 where an int32 vector is below another, else 0."""
+        return (a < b).astype(np.int32)
+
+    def inverse_root(value: Any) -> Any:
+        """1 / sqrt(value) of a float32 vector."""
+        return np.float32(1) / np.sqrt(value)
+
     def to_integers(value: Any) -> Any:
         """Convert float32 to int32, toward zero."""
         return value.astype(np.int32)
@@ -89,7 +97,7 @@ else:
         vector = ir.VectorType(context.get_value_type(kind.dtype), LANES)
         return builder.bitcast(builder.gep(data, [at], inbounds=True), ir.PointerType(vector))
 
-    _LINE = 64  # bytes; see layout._aligned
+    _LINE = 64  # bytes; see layout.aligned
 
     @intrinsic
     def load(typingctx: Any, array: Any, at: Any) -> Any:
@@ -163,6 +171,27 @@ else:
             return builder.select(kept, args[0], ir.Constant(args[0].type, None))
 
         return value(value, where, least), codegen
+
+    @intrinsic
+    def below(typingctx: Any, a: Any, b: Any) -> Any:
+        """Int32 vector, 1 where an int32 vector is below another, else 0."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.zext(builder.icmp_signed("<", *args), args[0].type)
+
+        return a(a, b), codegen
+
+    @intrinsic
+    def inverse_root(typingctx: Any, value: Any) -> Any:
+        """1 / sqrt(value) of a float32 vector."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = ir.FunctionType(args[0].type, [args[0].type])
+            root = builder.module.declare_intrinsic(f"llvm.sqrt.v{LANES}f32", (), kind)
+            one = ir.Constant(args[0].type, [1.0] * LANES)
+            return builder.fdiv(one, builder.call(root, args))
+
+        return value(value), codegen
 
     def _conversion(kind: Any, instruction: str, text: str) -> Any:
         @intrinsic

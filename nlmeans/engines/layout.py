@@ -73,7 +73,7 @@ class Layout:
     def inside(self, corners: np.ndarray) -> np.ndarray:
         """1 for what lies in the image of the blocks with their margins, else 0."""
         strides = self.strides()
-        result = _aligned(strides[0] + STEP * strides[3] + 2 * SPARE)
+        result = aligned(strides[0] + STEP * strides[3] + 2 * SPARE)
         lanes = result[SPARE : SPARE + strides[0]].reshape(*self.padded, LANES)
         for lane, corner in enumerate(corners):
             axes = zip(self.space, self.before, self.padded, corner, strict=True)
@@ -88,21 +88,21 @@ class Layout:
         sum_strides = tuple(LANES * math.prod(self.block[k:]) for k in range(5))
         return Bundle(
             self.block,
-            _aligned(self.channels * strides[0] + STEP * strides[3] + 2 * SPARE, dtype),
+            aligned(self.channels * strides[0] + STEP * strides[3] + 2 * SPARE, dtype),
             strides,
             SPARE + int(np.dot(self.before, strides[1:])),
             True,
-            _aligned(self.channels * sum_strides[0], dtype),
-            _aligned(sum_strides[0]),
-            _aligned(sum_strides[0] if with_largest else 0),
+            aligned(self.channels * sum_strides[0], dtype),
+            aligned(sum_strides[0]),
+            aligned(sum_strides[0] if with_largest else 0),
             sum_strides,
-            _aligned(GROUP * STEP * (TILE + 2 * self.reach_x) * LANES),
-            _aligned(GROUP * LINE),
-            _aligned(STEP * GROUP * (GROUP - 1) * LANES),
+            aligned(GROUP * STEP * (TILE + 2 * self.reach_x) * LANES),
+            aligned(GROUP * LINE),
+            aligned(STEP * GROUP * (GROUP - 1) * LANES),
         )
 
 
-def _aligned(size: int, dtype: DTypeLike = np.float32) -> np.ndarray:
+def aligned(size: int, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Zeros that start at a cache line, as vectors must not straddle two (NumPy: 16 bytes)."""
     dtype = np.dtype(dtype)
     room = np.zeros(size * dtype.itemsize + 64, np.uint8)
