@@ -28,14 +28,21 @@ class NonLocalMean:
         C_i. Default: `Sum` for the exponential affinities, `Count` for the others.
     values : Embedding, optional
         g. Default: the pixel itself.
+    patchwise : bool, optional
+        Average whole patches, of the reach of the affinity, with the weights of the pixels in their
+        middle. A pixel is then the mean of what all patches of the image that cover it have for it:
+        IPOL 2011, Sec. 3.
 
     Raises
     ------
     ParameterError
-        If the normalizer is `Sum` while f can be negative.
+        If the normalizer is `Sum` while f can be negative, or not `Sum` while patchwise.
 
     References
     ----------
+    A. Buades, B. Coll, J.-M. Morel, "Non-Local Means Denoising", IPOL 1, 2011,
+    doi:10.5201/ipol.2011.bcm_nlm (patchwise).
+
     X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018, Eq. (1).
 
     Examples
@@ -49,6 +56,7 @@ class NonLocalMean:
     neighborhood: Neighborhood = field(default_factory=Everywhere)
     normalizer: Normalizer = None  # type: ignore[assignment]  # never stays None
     values: Embedding = field(default_factory=Identity)
+    patchwise: bool = False
 
     def __post_init__(self) -> None:
         exponential = self.affinity.exponential
@@ -58,3 +66,5 @@ class NonLocalMean:
             raise ParameterError(
                 "normalizer", "must be Count for an affinity whose sum can vanish", self.affinity
             )
+        if self.patchwise and not isinstance(self.normalizer, Sum):
+            raise ParameterError("patchwise", "must go with the normalizer Sum", self.normalizer)

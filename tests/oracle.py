@@ -78,21 +78,36 @@ def nl_means(
     center="one",
     cutoff=0.0,
     border="reflect",
+    patchwise=False,
+    guide=None,
 ):
     """NL-means: f = exp(-max(D - 2 sigma^2, 0) / h^2) over a window (CVPR 2005, IPOL 2011)."""
     kernel = patch_weights(patch_radius, patch_kernel)
     space = image.shape[:-1]
-    result = np.zeros(image.shape)
-    for i in np.ndindex(*space):
-        pairs = []
+    compared = image if guide is None else guide
+
+    def pairs(i):
+        """(f, j) for all members j."""
+        found = []
         for offset in displacements(search_radius):
             j = moved(i, offset)
             if border == "exclude" and not inside(j, space):
                 continue
-            excess = max(patch_distance(image, i, j, kernel) - 2 * sigma**2, 0.0)
+            excess = max(patch_distance(compared, i, j, kernel) - 2 * sigma**2, 0.0)
             f = math.exp(-excess / h**2)
-            pairs.append((offset, f if f >= cutoff else 0.0, at(image, j)))
-        result[i] = average(recentered(pairs, center))
+            found.append((offset, f if f >= cutoff else 0.0, j))
+        return recentered(found, center)
+
+    members = {i: pairs(i) for i in np.ndindex(*space)}
+    result = np.zeros(image.shape)
+    for p in np.ndindex(*space):
+        estimates = []
+        for offset in kernel if patchwise else [(0,) * len(p)]:
+            i = moved(p, [-o for o in offset])
+            if inside(i, space):
+                values = [(f, at(image, moved(j, offset))) for f, j in members[i]]
+                estimates.append((1.0, average(values)))
+        result[p] = average(estimates)
     return result
 
 

@@ -24,12 +24,13 @@ def both(operation, image, **options):
     """Result of the compiled engine and of the reference."""
     compiled = get_engine("numba").average(operation, image, **options)
     assert compiled.dtype == (np.float64 if image.dtype == np.float64 else np.float32)
-    return compiled, get_engine("reference").average(operation, image)
+    expected = get_engine("reference").average(operation, image, guide=options.get("guide"))
+    return compiled, expected
 
 
-def assert_agree(operation, image, least_change=0.0):
+def assert_agree(operation, image, least_change=0.0, **options):
     """The engines agree, and the case is one in which they have something to do."""
-    compiled, expected = both(operation, image)
+    compiled, expected = both(operation, image, **options)
     assert np.abs(expected - image).max() >= least_change
     np.testing.assert_allclose(compiled, expected, rtol=0, atol=AGREEMENT)
 
@@ -131,6 +132,85 @@ def test_agrees_with_the_oracle(shape, kernel, center):
     np.testing.assert_allclose(compiled, expected, rtol=0, atol=AGREEMENT)
 
 
+# Whole patches, and a guide
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("border", ["reflect", "exclude"])
+@pytest.mark.parametrize("center", ["one", "max", "zero"])
+@pytest.mark.parametrize(
+    ("kind", "patch", "search", "kernel", "dtype"),
+    [
+        ("gray", 1, 2, "flat", np.float32),
+        ("RGB", (2, 1), (1, 4), "gaussian", np.float64),
+        ("5 channels", (0, 2), (3, 0), "flat", np.float32),
+        ("volume", (1, 0, 2), (1, 2, 1), "flat", np.float32),
+        ("4-D", (1, 2, 1, 1), (1, 1, 0, 2), "gaussian", np.float32),
+        ("gray", 3, 12, "flat", np.float32),
+        ("gray", 0, 3, "flat", np.float32),
+    ],
+)
+def test_patchwise_agrees(kind, patch, search, kernel, dtype, center, border, guided):
+    image = IMAGES[kind]().astype(dtype)
+    guide = 0.7 * image[..., :1] + np.arange(image.shape[-2])[:, None] if guided else None
+    affinity = PatchGaussian(20.0, 10.0, patch, kernel, center)
+    operation = NonLocalMean(affinity, Window(search, border), patchwise=True)
+    assert_agree(operation, image, least_change=1e-3, guide=guide)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 1), (9, 1, 2), (2, 1, 3, 1)])
+def test_patchwise_agrees_on_thin_images(shape):
+    operation = NonLocalMean(PatchGaussian(20.0, 0.0, 1), Window(4), patchwise=True)
+    assert_agree(operation, random_image(shape))
+
+
+@pytest.mark.parametrize("patchwise", [False, True])
+def test_a_guide_decides_the_weights_and_not_the_values(patchwise):
+    """Noise under a guide of two levels: everything is averaged on its own side of the edge."""
+    image = random_image((12, 14, 1))
+    guide = np.where(np.arange(14) < 7, 0.0, 1e6)[None, :, None] * np.ones((12, 1, 1))
+    operation = NonLocalMean(PatchGaussian(1.0, 0.0, 0), Window(30, "exclude"), patchwise=patchwise)
+    result = get_engine("numba").average(operation, image, guide=guide)
+    for side in (slice(0, 7), slice(7, 14)):
+        np.testing.assert_allclose(result[:, side], image[:, side].mean(), rtol=1e-5)
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize("center", ["one", "max", "zero"])
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("shape", [(5, 4, 1), (3, 4, 2), (2, 2, 3, 1)])
+def test_patchwise_agrees_with_the_oracle(shape, guided, center):
+    image = random_image(shape)
+    guide = 0.5 * image + 10 * np.indices(shape)[0] if guided else None
+    search = (2,) * (len(shape) - 1)
+    patch = (1,) * (len(shape) - 1)
+    operation = NonLocalMean(PatchGaussian(25.0, 5.0, 1, "flat", center), Window(2), patchwise=True)
+    expected = oracle.nl_means(
+        image, h=25.0, sigma=5.0, patch_radius=patch, search_radius=search, center=center,
+        patchwise=True, guide=guide,
+    )  # fmt: skip
+    for name in ENGINES:
+        result = get_engine(name).average(operation, image, guide=guide)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=AGREEMENT)
+
+
+@pytest.mark.parametrize("block", [(1, 1, 3, 2), (1, 1, 8, 8)])
+def test_block_borders_do_not_show_in_patchwise_means(block, monkeypatch):
+    monkeypatch.setattr(layout, "blocks_for", lambda space, search: block)
+    operation = NonLocalMean(PatchGaussian(20.0, 5.0, 2), Window(3), patchwise=True)
+    assert_agree(operation, random_image((17, 13, 1)))
+
+
+def test_a_region_of_patchwise_means_is_that_of_the_whole():
+    image = random_image((40, 30, 1))
+    operation = NonLocalMean(PatchGaussian(20.0, 5.0, 2), Window(3), patchwise=True)
+    for name in ENGINES:
+        engine = get_engine(name)
+        whole = engine.average(operation, image)
+        part = engine.average(operation, image, region=((5, 19), (0, 7)))
+        np.testing.assert_allclose(part, whole[5:19, :7], rtol=0, atol=AGREEMENT)
+
+
 @pytest.mark.parametrize("level", [0.0, 1e3, 1e6, 1e9])
 def test_float64_keeps_a_small_contrast_on_any_level(level):
     """An offset costs only the digits that float64 loses itself."""
@@ -226,7 +306,7 @@ def test_progress_comes_in_the_calling_thread(monkeypatch):
 
 
 ONE_PIXEL = kernels.Patch(
-    np.zeros(1, np.int64), np.ones(1, bool), (True,), (True,), np.float32(0), np.float32(-1), True
+    np.zeros(1, np.int64), np.ones(1, bool), *[(True,)] * 4, np.float32(0), np.float32(-1), True
 )
 """A patch of one pixel of a gray image."""
 
@@ -243,7 +323,7 @@ def test_progress_within_a_bundle():
 
     bundle = plan.bundle(np.dtype(np.float32))
     plain = getattr(kernels.filter_bundle, "py_func", kernels.filter_bundle)
-    plain(bundle, ONE_PIXEL, (1, 1, 1, 1), State([0, 0]))
+    plain(bundle, ONE_PIXEL, (1, 1, 1, 1), kernels.STEP, (0.0, 1.0), State([0, 0]))
     assert seen == sorted(seen)
     assert seen[0] == 0
     assert 0.9 < seen[-1] < 1
@@ -274,7 +354,8 @@ def test_a_bundle_told_to_stop_does_nothing():
     box = ((0, 1), (0, 1), (0, 4), (0, 4))
     plan = layout.Layout((1, 1, 4, 4, 1), (0, 0, 1, 1), (0,) * 4, box)
     bundle = plan.bundle(np.dtype(np.float32))
-    kernels.filter_bundle(bundle, ONE_PIXEL, (0, 0, 1, 1), np.array([1.0, 0.0]))
+    state = np.array([1.0, 0.0])
+    kernels.filter_bundle(bundle, ONE_PIXEL, (0, 0, 1, 1), kernels.STEP, (0.0, 1.0), state)
     assert not bundle.denominator.any()
 
 

@@ -37,12 +37,14 @@ class Engine(Protocol):
         operation: NonLocalMean,
         image: np.ndarray,
         *,
+        guide: np.ndarray | None = None,
         region: Region | None = None,
         workers: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> np.ndarray:
         """Compute y, (*space, C'), of an image (*space, C).
 
+        With a guide (*space, C''), a first estimate say, f compares what that has at i and j.
         With a region, one (start, stop) for each axis of space, compute y there alone, as part of
         the whole image.
         """

@@ -10,6 +10,11 @@ both its ends. Eight rows at a time, and for seven neighboring displacements tog
 along the rows in tiles: the column sums of the squared differences over the patch height, the sums
 of those over the patch width, the weights, and those added up at both ends.
 
+**Patchwise**, the weights are summed first, at the pixels of the blocks and of the patches around
+them. A second sweep makes them once more, divides each by the sums of its two ends, and adds it for
+all pixels of a patch at once: the weight of x_j at a pixel is the sum over a patch of such
+quotients, one more box filter for each end.
+
 A block writes only its own pixels. Weights of pairs that straddle two blocks are computed in both,
 so the result does not depend on how bundles are spread over threads.
 
@@ -63,6 +68,10 @@ GROUP = 7
 # in the cache; wider, fewer columns of the patch are summed twice, at the ends of two tiles.
 TILE = 32
 
+# Rows per step of the second sweep of patchwise means. It needs the weights of as many more as a
+# patch is high: for a height of 7, 24 rows for 16, and 16 for 8.
+SPREAD = 2 * STEP
+
 # A row of the weights of one displacement: a tile, and before it the last columns of the tile
 # before, which the other ends of the pairs need.
 LINE = (TILE + GROUP - 1) * LANES
@@ -85,6 +94,9 @@ class Patch(NamedTuple):
     taps_x: tuple[float, ...]
     """Weights along y and x, or True for each of a flat patch; lengths and type are known to
     the compiler."""
+    box_y: tuple[bool, ...]
+    box_x: tuple[bool, ...]
+    """The same of the flat patch."""
     floor: np.float32
     minus_inverse_h2: np.float32
     """Makes a patch sum the logarithm to base 2 of a weight, in units of 2**-23 as `exp2`."""
@@ -101,15 +113,21 @@ class Bundle(NamedTuple):
     size: tuple[int, ...]
     """Of a block, (a, b, y, x)."""
     image: np.ndarray
-    """Float32 or float64, with STEP spare rows at the end, which a sweep may read."""
+    """What is compared: float32 or float64, with spare rows at the end, which a sweep may read."""
+    values: np.ndarray
+    """What is averaged; the same array without a guide."""
     strides: tuple[int, ...]
     """Elements from one c, a, b, y and x of the image to the next."""
     origin: int
     """Where the first pixel of the blocks is."""
     inside: np.ndarray | bool
     """As a channel of the image: 1 for pixels that may be averaged, else 0. True if all may."""
-    numerator: np.ndarray
-    """Sum of w * (x_j - x_i)."""
+    inverse: np.ndarray | bool
+    """As a channel of the image: 1 / C. True unless this is the second sweep."""
+    spread: tuple[int, ...]
+    """How far from its middle a patch counts, along (a, b, y, x), in the second sweep."""
+    numerator: np.ndarray | bool
+    """Sum of w * (x_j - x_i). True where weights are summed alone."""
     denominator: np.ndarray
     """Sum of w, without the center."""
     largest: np.ndarray
@@ -370,19 +388,10 @@ def set_weights(sums, start, patch, inside, here, shift, weights, to, n):
 
 
 @inline
-def add_end(bundle, here, there, start, to, n, step, line):
-    """Add to n positions from `to` on, for a group of displacements, w * (x_j - x_i) and w.
-
-    `here` is the first of the positions in the image and `there` the other end of its first pair,
-    `start` the weight of that. For the next displacement those are `step` and `line` further on.
-
-    Differences, not values: then y_i = x_i + numerator / C_i keeps constants and h -> 0 exact,
-    and the rounding error is relative to the contrast, not to the level.
-    """
+def add_differences(numerator, bundle, here, there, start, to, n, step, line):
+    """See `add_sums`."""
     always_inline()
-    image, weights, numerator, denominator = (
-        bundle.image, bundle.weights, bundle.numerator, bundle.denominator,
-    )  # fmt: skip
+    image, weights, denominator = bundle.values, bundle.weights, bundle.denominator
     for x in range(0, n * LANES, LANES):
         center = load(image, here + x)
         total, count = load(numerator, to + x), load(denominator, to + x)
@@ -405,11 +414,57 @@ def add_end(bundle, here, there, start, to, n, step, line):
                 w = load(weights, start + x + g * line)
                 total += widen(w, center) * (load(image, j + x + g * step) - center)
             store(numerator, end + x, total)
+
+
+@inline
+def add_weights(bundle, start, to, n, line):
+    """See `add_sums`."""
+    always_inline()
+    for x in range(0, n * LANES, LANES):
+        count = load(bundle.denominator, to + x)
+        for g in range(GROUP):
+            count += load(bundle.weights, start + x + g * line)
+        store(bundle.denominator, to + x, count)
+
+
+def add_sums(numerator, bundle, here, there, start, to, n, step, line):
+    """Add w, and unless the numerator is True w * (x_j - x_i), as `add_end` says."""
+    if numerator is True:
+        add_weights(bundle, start, to, n, line)
+    else:
+        add_differences(numerator, bundle, here, there, start, to, n, step, line)
+
+
+@unroll(add_sums)
+def _add_sums(numerator, bundle, here, there, start, to, n, step, line):
+    def weights(numerator, bundle, here, there, start, to, n, step, line):
+        always_inline()
+        add_weights(bundle, start, to, n, line)
+
+    def both(numerator, bundle, here, there, start, to, n, step, line):
+        always_inline()
+        add_differences(numerator, bundle, here, there, start, to, n, step, line)
+
+    return weights if is_true(numerator) else both
+
+
+@inline
+def add_end(bundle, here, there, start, to, n, step, line):
+    """Add to n positions from `to` on, for a group of displacements, w * (x_j - x_i) and w.
+
+    `here` is the first of the positions in the image and `there` the other end of its first pair,
+    `start` the weight of that. For the next displacement those are `step` and `line` further on.
+
+    Differences, not values: then y_i = x_i + numerator / C_i keeps constants and h -> 0 exact,
+    and the rounding error is relative to the contrast, not to the level.
+    """
+    always_inline()
+    add_sums(bundle.numerator, bundle, here, there, start, to, n, step, line)
     if len(bundle.largest):
         for x in range(0, n * LANES, LANES):
             most = load(bundle.largest, to + x)
             for g in range(GROUP):
-                most = maximum(most, load(weights, start + x + g * line))
+                most = maximum(most, load(bundle.weights, start + x + g * line))
             store(bundle.largest, to + x, most)
 
 
@@ -502,6 +557,163 @@ def sweep_step(bundle, patch, position, displacement, count, ends):
         add_tile(bundle, patch, shift, tile, (end_of_i, end_of_j), count)
 
 
+@inline
+def set_quotients(bundle, patch, here, shift, line, row, n, quotients, first):
+    """quotients[row] += w / C of i, and in its second half w / C of j, for a row of n columns.
+
+    `line` is where the column sums of the row are; the `first` of several planes of a patch sets.
+    """
+    row_loop()
+    set_weights(bundle.column_sums, line, patch, bundle.inside, here, shift, bundle.weights, 0, n)
+    half = len(quotients) // 2
+    for x in range(0, n * LANES, LANES):
+        w = load(bundle.weights, x)
+        u, v = w * load(bundle.inverse, here + x), w * load(bundle.inverse, here + shift + x)
+        if not first:
+            u += load(quotients, row + x)
+            v += load(quotients, row + half + x)
+        store(quotients, row + x, u)
+        store(quotients, row + half + x, v)
+
+
+@inline
+def set_box_columns(quotients, first, stride, taps, sums, n):
+    """sums[k, x] = sum of a column of quotients over the height of a patch, k < STEP."""
+    row_loop()
+    step = len(sums) // (GROUP * STEP)
+    for x in range(0, n * LANES, LANES):
+        at = first + x
+        store(sums, x, block_sum(quotients, at, stride, taps, 0))
+        store(sums, x + step, block_sum(quotients, at, stride, taps, 1))
+        store(sums, x + 2 * step, block_sum(quotients, at, stride, taps, 2))
+        store(sums, x + 3 * step, block_sum(quotients, at, stride, taps, 3))
+        store(sums, x + 4 * step, block_sum(quotients, at, stride, taps, 4))
+        store(sums, x + 5 * step, block_sum(quotients, at, stride, taps, 5))
+        store(sums, x + 6 * step, block_sum(quotients, at, stride, taps, 6))
+        store(sums, x + 7 * step, block_sum(quotients, at, stride, taps, 7))
+
+
+@inline
+def add_box_row(bundle, taps, line, n, skip, count, here, shift, to):
+    """Add box * (x_j - x_i) to `count` columns of a row of n, leaving out the first `skip`."""
+    row_loop()
+    sums, box, image = bundle.column_sums, bundle.weights, bundle.values
+    for x in range(0, n * LANES, 8 * LANES):
+        at = line + x
+        store(box, x, block_sum(sums, at, LANES, taps, 0))
+        store(box, x + LANES, block_sum(sums, at, LANES, taps, 1))
+        store(box, x + 2 * LANES, block_sum(sums, at, LANES, taps, 2))
+        store(box, x + 3 * LANES, block_sum(sums, at, LANES, taps, 3))
+        store(box, x + 4 * LANES, block_sum(sums, at, LANES, taps, 4))
+        store(box, x + 5 * LANES, block_sum(sums, at, LANES, taps, 5))
+        store(box, x + 6 * LANES, block_sum(sums, at, LANES, taps, 6))
+        store(box, x + 7 * LANES, block_sum(sums, at, LANES, taps, 7))
+    for c in range(len(bundle.numerator) // len(bundle.denominator)):
+        i, end = here + c * bundle.strides[0], to + c * bundle.sum_strides[0]
+        for x in range(skip * LANES, (skip + count) * LANES, LANES):
+            center = load(image, i + x)
+            change = widen(load(box, x), center) * (load(image, i + shift + x) - center)
+            store(bundle.numerator, end + x, load(bundle.numerator, end + x) + change)
+
+
+@inline
+def spread_step(bundle, patch, quotients, position, displacement, ends):
+    """Weights over C of SPREAD rows and all that cover them, added for whole patches at both ends.
+
+    Arguments as of `sweep_step`, but that there is one displacement.
+    """
+    (a, b, top), (da, db, dy, dx), (forward, backward) = position, displacement, ends
+    _, _, height, width = bundle.size
+    _, stride_a, stride_b, stride_y, _ = bundle.strides
+    _, sum_a, sum_b, sum_y, _ = bundle.sum_strides
+    beyond_a, beyond_b, beyond_y, beyond_x = bundle.spread
+    shift = da * stride_a + db * stride_b + dy * stride_y + dx * LANES
+    start = bundle.origin + a * stride_a + b * stride_b + top * stride_y
+    sums = bundle.column_sums
+    line = len(sums) // (GROUP * STEP)
+    rows = (SPREAD + 2 * beyond_y + STEP - 1) // STEP * STEP
+    row = len(quotients) // (2 * rows)
+    left, right = min(0, -dx), max(width, width - dx)
+    to_i = a * sum_a + b * sum_b + top * sum_y
+    to_j = (a + da) * sum_a + (b + db) * sum_b + (top + dy) * sum_y
+    for column in range(left, right, TILE):
+        n = min(TILE, (right - column + 7) // 8 * 8)
+        wide = (n + 2 * beyond_x + 7) // 8 * 8
+        for plane_a in range(-beyond_a, beyond_a + 1):
+            for plane_b in range(-beyond_b, beyond_b + 1):
+                corner = (
+                    start + plane_a * stride_a + plane_b * stride_b - beyond_y * stride_y
+                    + (column - beyond_x) * LANES
+                )  # fmt: skip
+                before = len(patch.taps_y) // 2 * stride_y + len(patch.taps_x) // 2 * LANES
+                first = plane_a == -beyond_a and plane_b == -beyond_b
+                for step in range(0, rows, STEP):
+                    here = corner + step * stride_y
+                    set_column_sums(
+                        bundle.image, here - before, shift, stride_y, patch, sums, 0,
+                        wide + len(patch.taps_x) - 1,
+                    )  # fmt: skip
+                    for k in range(STEP):
+                        set_quotients(
+                            bundle, patch, here + k * stride_y, shift, k * line, (step + k) * row,
+                            wide, quotients, first,
+                        )  # fmt: skip
+        here, skip_i, skip_j = start + column * LANES, max(0, -column), max(0, -dx - column)
+        count_i = min(n, width - column) - skip_i
+        count_j = min(n, width - dx - column) - skip_j
+        for step in range(0, SPREAD, STEP):
+            if forward:
+                set_box_columns(
+                    quotients, step * row, row, patch.box_y, sums, n + len(patch.box_x) - 1
+                )
+                for k in range(max(0, -top - step), min(STEP, height - top - step)):
+                    at = step + k
+                    add_box_row(
+                        bundle, patch.box_x, k * line, n, skip_i, count_i,
+                        here + at * stride_y, shift, to_i + at * sum_y + column * LANES,
+                    )  # fmt: skip
+            if backward:
+                set_box_columns(
+                    quotients, (rows + step) * row, row, patch.box_y, sums,
+                    n + len(patch.box_x) - 1,
+                )  # fmt: skip
+                for k in range(max(0, -top - dy - step), min(STEP, height - top - dy - step)):
+                    at = step + k
+                    add_box_row(
+                        bundle, patch.box_x, k * line, n, skip_j, count_j,
+                        here + at * stride_y + shift, -shift,
+                        to_j + at * sum_y + (column + dx) * LANES,
+                    )  # fmt: skip
+
+
+def row_of_displacements(inverse, bundle, patch, position, displacement, last, ends):
+    """Deal with displacements (da, db, dy) from dx to `last` for a step of rows."""
+    da, db, dy, first = displacement
+    if inverse is True:
+        for dx in range(first, last + 1, GROUP):
+            count = min(GROUP, last + 1 - dx)
+            sweep_step(bundle, patch, position, (da, db, dy, dx), count, ends)
+    else:
+        for dx in range(first, last + 1):
+            spread_step(bundle, patch, bundle.past, position, (da, db, dy, dx), ends)
+
+
+@unroll(row_of_displacements)
+def _row_of_displacements(inverse, bundle, patch, position, displacement, last, ends):
+    def sweep(inverse, bundle, patch, position, displacement, last, ends):
+        da, db, dy, first = displacement
+        for dx in range(first, last + 1, GROUP):
+            count = min(GROUP, last + 1 - dx)
+            sweep_step(bundle, patch, position, (da, db, dy, dx), count, ends)
+
+    def spread(inverse, bundle, patch, position, displacement, last, ends):
+        da, db, dy, first = displacement
+        for dx in range(first, last + 1):
+            spread_step(bundle, patch, bundle.past, position, (da, db, dy, dx), ends)
+
+    return sweep if is_true(inverse) else spread
+
+
 @kernel
 def fill_bundle(source, corners, tables, scale, bundle):
     """Copy blocks of the image `source`, (a, b, y, x, c), times `scale`, with their margins.
@@ -533,12 +745,13 @@ def fill_bundle(source, corners, tables, scale, bundle):
 
 
 @kernel
-def filter_bundle(bundle, patch, search, state):
+def filter_bundle(bundle, patch, search, rows_at_once, part, state):
     """Fill the sums of a bundle over the search window of radii `search` along (a, b, y, x).
 
     Rows are outside and the displacements (dy, dx) inside, so that what has to stay in the cache is
     the rows within reach of eight rows, not the bundle. `state`, read and written meanwhile by the
-    calling thread as well, holds whether to STOP and how much is DONE.
+    calling thread as well, holds whether to STOP and how much is DONE: of the whole, this is the
+    `part`, from where to how much.
     """
     size_a, size_b, height, _ = bundle.size
     _, search_b, search_y, search_x = search
@@ -554,27 +767,25 @@ def filter_bundle(bundle, patch, search, state):
                         continue
                     first_dy = -search_y if da or db else 0
                     # From the first row whose j may be in the blocks, in whole steps.
-                    above = (search_y + STEP - 1) // STEP * STEP
-                    for y in range(-above, height - first_dy, STEP):
+                    above = (search_y + rows_at_once - 1) // rows_at_once * rows_at_once
+                    for y in range(-above, height - first_dy, rows_at_once):
                         if state[STOP]:
                             return
                         plane = (a + da) * span_b + b - min(0, -db)
                         rows = (y + above) / (height - first_dy + above)
                         planes = (plane + rows) / ((size_a + da) * span_b)
-                        state[DONE] = (offset + planes) / offsets
+                        state[DONE] = part[0] + part[1] * (offset + planes) / offsets
                         for dy in range(first_dy, search_y + 1):
                             # Rows of i for which i or j is in the blocks.
                             top = min(0 if forward else height, -dy if backward else height)
                             bottom = max(height if forward else 0, height - dy if backward else 0)
-                            if y + STEP <= top or y >= bottom:
+                            if y + rows_at_once <= top or y >= bottom:
                                 continue
                             first_dx = -search_x if da or db or dy else 1
-                            for dx in range(first_dx, search_x + 1, GROUP):
-                                count = min(GROUP, search_x + 1 - dx)
-                                sweep_step(
-                                    bundle, patch, (a, b, y), (da, db, dy, dx), count,
-                                    (forward, backward),
-                                )  # fmt: skip
+                            row_of_displacements(
+                                bundle.inverse, bundle, patch, (a, b, y), (da, db, dy, first_dx),
+                                search_x, (forward, backward),
+                            )  # fmt: skip
             offset += 1
 
 
@@ -603,3 +814,60 @@ def close_bundle(bundle, center, smallest, unit, source, corners, region, result
                         for c in range(source.shape[4]):
                             change = bundle.numerator[at + c * stride_c] * factor
                             out[start[3] + x, c] = row[corner[3] + x, c] + change
+
+
+@kernel
+def set_inverse(bundle, center, smallest, corners, space, inverse):
+    """Set `inverse`, as the image, to 1 / C where a position has a patch in the image, else to 0.
+
+    The sums are those of blocks that begin `spread` before their corners. C is 0, too, where the
+    pixel is kept: then its whole patch is.
+    """
+    _, stride_a, stride_b, stride_y, _ = bundle.sum_strides
+    _, image_a, image_b, image_y, _ = bundle.strides
+    size_a, size_b, height, width = bundle.size
+    for lane in range(len(corners)):
+        for a in range(size_a):
+            for b in range(size_b):
+                for y in range(height):
+                    at = a * stride_a + b * stride_b + y * stride_y + lane
+                    to = bundle.origin + a * image_a + b * image_b + y * image_y + lane
+                    inside = True
+                    for axis, n in ((0, a), (1, b), (2, y)):
+                        i = corners[lane, axis] - bundle.spread[axis] + n
+                        inside = inside and 0 <= i < space[axis]
+                    for x in range(width):
+                        i = corners[lane, 3] - bundle.spread[3] + x
+                        others = bundle.denominator[at + x * LANES]
+                        own = bundle.largest[at + x * LANES] if center < 0 else center
+                        used = inside and 0 <= i < space[3] and others >= smallest
+                        inverse[to + x * LANES] = 1 / (others + own) if used else 0.0
+
+
+@kernel
+def close_patches(bundle, unit, source, corners, region, space, result):
+    """Set result to source + unit * numerator / number of patches of the image that cover it."""
+    stride_c, stride_a, stride_b, stride_y, _ = bundle.sum_strides
+    size_a, size_b, height, width = bundle.size
+    for lane in range(len(corners)):
+        corner, start = corners[lane], corners[lane] - region[:, 0]
+        for a in range(min(size_a, region[0, 1] - corner[0])):
+            for b in range(min(size_b, region[1, 1] - corner[1])):
+                for y in range(min(height, region[2, 1] - corner[2])):
+                    row = source[corner[0] + a, corner[1] + b, corner[2] + y]
+                    out = result[start[0] + a, start[1] + b, start[2] + y]
+                    planes = 1
+                    for axis, n in ((0, a), (1, b), (2, y)):
+                        planes *= covering(corner[axis] + n, space[axis], bundle.spread[axis])
+                    for x in range(min(width, region[3, 1] - corner[3])):
+                        at = a * stride_a + b * stride_b + y * stride_y + x * LANES + lane
+                        count = planes * covering(corner[3] + x, space[3], bundle.spread[3])
+                        for c in range(source.shape[4]):
+                            change = unit * bundle.numerator[at + c * stride_c] / count
+                            out[start[3] + x, c] = row[corner[3] + x, c] + change
+
+
+@inline
+def covering(position, size, radius):
+    """Positions of an axis within a radius of one."""
+    return min(position + radius, size - 1) - max(position - radius, 0) + 1

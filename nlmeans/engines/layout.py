@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import DTypeLike
 
-from nlmeans.engines.kernels import GROUP, LINE, SPARE, STEP, TILE, Bundle
+from nlmeans.engines.kernels import GROUP, LINE, SPARE, SPREAD, STEP, TILE, Bundle
 from nlmeans.engines.lanes import LANES
 from nlmeans.neighborhood import Region, extent, reflected
 
@@ -37,6 +37,9 @@ class Layout:
         Search and patch radius along (a, b, y, x).
     region : tuple of (int, int)
         The part, (start, stop) along (a, b, y, x), that is cut up.
+    spread : tuple of int
+        How far from its middle a patch counts, along (a, b, y, x): its radius for patchwise means,
+        else 0.
     """
 
     def __init__(
@@ -45,14 +48,18 @@ class Layout:
         search: tuple[int, ...],
         reach: tuple[int, ...],
         region: Region,
+        spread: tuple[int, ...] = (0, 0, 0, 0),
     ) -> None:
         *self.space, self.channels = shape
         self.region = region
         self.block = blocks_for(extent(region), search)
         self.reach_x = reach[3]
-        after = [s + r for s, r in zip(search, reach, strict=True)]
+        self.spread = spread
+        after = [sum(radii) for radii in zip(search, reach, spread, strict=True)]
         # Above, a sweep begins a whole number of steps before the first row.
-        before = [*after[:2], -(-search[2] // STEP) * STEP + reach[2], after[3]]
+        self.step = SPREAD if any(spread) else STEP
+        beyond = -search[2] % self.step
+        before = [*after[:2], after[2] + beyond, after[3]]
         self.before = before
         self.padded = [sum(sizes) for sizes in zip(before, self.block, after, strict=True)]
         self.tables = tuple(
@@ -73,7 +80,7 @@ class Layout:
     def inside(self, corners: np.ndarray) -> np.ndarray:
         """1 for what lies in the image of the blocks with their margins, else 0."""
         strides = self.strides()
-        result = aligned(strides[0] + STEP * strides[3] + 2 * SPARE)
+        result = aligned(strides[0] + self._spare_rows() * strides[3] + 2 * SPARE)
         lanes = result[SPARE : SPARE + strides[0]].reshape(*self.padded, LANES)
         for lane, corner in enumerate(corners):
             axes = zip(self.space, self.before, self.padded, corner, strict=True)
@@ -82,16 +89,26 @@ class Layout:
             lanes[..., lane] = reduce(np.multiply.outer, masks)
         return result
 
-    def bundle(self, dtype: np.dtype, *, with_largest: bool = False) -> Bundle:
+    def bundle(
+        self, dtype: np.dtype, *, with_largest: bool = False, guide_channels: int | None = None
+    ) -> Bundle:
         """Room for a bundle."""
         strides = self.strides()
-        sum_strides = tuple(LANES * math.prod(self.block[k:]) for k in range(5))
+        rest = self._spare_rows() * strides[3] + 2 * SPARE
+        values = aligned(self.channels * strides[0] + rest, dtype)
+        image = values
+        if guide_channels is not None:
+            image = aligned(guide_channels * strides[0] + rest, dtype)
+        sum_strides = self._sum_strides(self.block)
         return Bundle(
             self.block,
-            aligned(self.channels * strides[0] + STEP * strides[3] + 2 * SPARE, dtype),
+            image,
+            values,
             strides,
             SPARE + int(np.dot(self.before, strides[1:])),
             True,
+            True,
+            (0, 0, 0, 0),
             aligned(self.channels * sum_strides[0], dtype),
             aligned(sum_strides[0]),
             aligned(sum_strides[0] if with_largest else 0),
@@ -100,6 +117,39 @@ class Layout:
             aligned(GROUP * LINE),
             aligned(STEP * GROUP * (GROUP - 1) * LANES),
         )
+
+    def first_sweep(self, bundle: Bundle, *, with_largest: bool) -> Bundle:
+        """The bundle for the sums of weights, of the blocks and the patches around them."""
+        size = tuple(n + 2 * r for n, r in zip(self.block, self.spread, strict=True))
+        sum_strides = self._sum_strides(size)
+        return bundle._replace(
+            size=size,
+            origin=bundle.origin - int(np.dot(self.spread, bundle.strides[1:])),
+            numerator=True,
+            denominator=aligned(sum_strides[0]),
+            largest=aligned(sum_strides[0] if with_largest else 0),
+            sum_strides=sum_strides,
+        )
+
+    def second_sweep(self, bundle: Bundle) -> Bundle:
+        """The bundle for means of whole patches."""
+        rows = -(-(SPREAD + 2 * self.spread[2]) // STEP) * STEP
+        wide = -(-(TILE + 2 * self.spread[3]) // 8) * 8
+        return bundle._replace(
+            inverse=aligned(bundle.strides[0] + self._spare_rows() * bundle.strides[3] + 2 * SPARE),
+            spread=self.spread,
+            largest=aligned(0),
+            column_sums=aligned(GROUP * STEP * (wide + 2 * self.reach_x) * LANES),
+            past=aligned(2 * rows * wide * LANES),
+        )
+
+    def _sum_strides(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Elements from one (c, a, b, y, x) of sums over blocks of a size to the next."""
+        return tuple(LANES * math.prod(size[k:]) for k in range(5))
+
+    def _spare_rows(self) -> int:
+        """Rows after those of a bundle that a sweep may read: it goes on to whole steps."""
+        return self.step + STEP
 
 
 def aligned(size: int, dtype: DTypeLike = np.float32) -> np.ndarray:

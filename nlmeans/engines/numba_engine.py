@@ -13,7 +13,17 @@ from nlmeans.affinity import SMALLEST_SUM, PatchGaussian
 from nlmeans.dtypes import working_dtype
 from nlmeans.embedding import Identity
 from nlmeans.engines.jit import CACHE_FOLDER
-from nlmeans.engines.kernels import DONE, STOP, Patch, close_bundle, fill_bundle, filter_bundle
+from nlmeans.engines.kernels import (
+    DONE,
+    STEP,
+    STOP,
+    Patch,
+    close_bundle,
+    close_patches,
+    fill_bundle,
+    filter_bundle,
+    set_inverse,
+)
 from nlmeans.engines.layout import AXES, Layout
 from nlmeans.neighborhood import Region, Window, check_region, extent
 from nlmeans.normalizer import Sum
@@ -44,14 +54,15 @@ def average(
     operation: NonLocalMean,
     image: np.ndarray,
     *,
+    guide: np.ndarray | None = None,
     region: Region | None = None,
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
     """Compute y of a region of an image (*space, C), float64 for a float64 image, else float32.
 
-    Holds the result, a copy of the image if its memory is not contiguous or its dtype neither that
-    of the result nor `READABLE`, and for each worker a bundle.
+    Holds the result, a copy of the image and of the guide if its memory is not contiguous or its
+    dtype neither that of the result nor `READABLE`, and for each worker a bundle.
     """
     affinity, window = operation.affinity, operation.neighborhood
     assert isinstance(affinity, PatchGaussian)  # `unsupported` said so
@@ -61,28 +72,52 @@ def average(
     region = check_region(region, space)
     lead = (1,) * (AXES - len(space))
     box = ((0, 1),) * len(lead) + region
-    x = np.ascontiguousarray(image, _readable(image.dtype)).reshape(*lead, *image.shape)
+    x = _readable(image, lead)
+    compared = x if guide is None else _readable(guide, lead)
     search = (0,) * len(lead) + window.margin(len(space))
     reach = (0,) * len(lead) + affinity.reach(len(space))
-    unit = _unit(x, affinity.h, dtype)
+    # A patch of one pixel averages pixels.
+    spread = reach if operation.patchwise else (0,) * AXES
+    unit = _unit(compared, affinity.h, dtype)
     center = {"one": 1.0, "zero": 0.0, "max": -1.0}[affinity.center]
-    layout = Layout(x.shape, search, reach, box)
-    patch = _patch(affinity, layout, reach, channels, unit)
+    layout = Layout(x.shape, search, reach, box, spread)
+    patch = _patch(affinity, layout, reach, compared.shape[-1], unit)
     y = np.empty((*extent(box), channels), dtype)
 
     room = threading.local()  # A fresh bundle each time took 3 % longer: its memory was new, too.
 
     def run(corners: np.ndarray, state: np.ndarray) -> None:
         if not hasattr(room, "bundle"):
-            room.bundle = layout.bundle(dtype, with_largest=center < 0)
+            with_guide = None if guide is None else guide.shape[-1]
+            room.bundle = layout.bundle(
+                dtype, with_largest=center < 0 and not any(spread), guide_channels=with_guide
+            )
+            if any(spread):
+                room.first = layout.first_sweep(room.bundle, with_largest=center < 0)
+                room.bundle = layout.second_sweep(room.bundle)
         bundle = room.bundle
-        if window.border == "exclude":
-            bundle = bundle._replace(inside=layout.inside(corners))
+        inside = layout.inside(corners) if window.border == "exclude" else True
+        fill_bundle(compared, corners, layout.tables, 1 / unit, bundle)
+        if guide is not None:
+            fill_bundle(x, corners, layout.tables, 1 / unit, bundle._replace(image=bundle.values))
+        done = 0.0
+        if any(spread):
+            first = room.first._replace(inside=inside)
+            first.denominator[:] = first.largest[:] = 0
+            done = 0.3
+            filter_bundle(first, patch, search, STEP, (0.0, done), state)
+            first = first._replace(spread=spread)
+            set_inverse(
+                first, center, SMALLEST_SUM, corners, np.array(x.shape[:AXES]), bundle.inverse
+            )
         for sums in (bundle.numerator, bundle.denominator, bundle.largest):
             sums[:] = 0
-        fill_bundle(x, corners, layout.tables, 1 / unit, bundle)
-        filter_bundle(bundle, patch, search, state)
-        close_bundle(bundle, center, SMALLEST_SUM, unit, x, corners, np.array(box), y)
+        bundle = bundle._replace(inside=inside)
+        filter_bundle(bundle, patch, search, layout.step, (done, 1.0 - done), state)
+        if any(spread):
+            close_patches(bundle, unit, x, corners, np.array(box), np.array(x.shape[:AXES]), y)
+        else:
+            close_bundle(bundle, center, SMALLEST_SUM, unit, x, corners, np.array(box), y)
 
     _run_all(run, layout.bundles(), check_workers(workers), progress)
     return y.reshape(*extent(region), channels)
@@ -111,10 +146,11 @@ def warm_up(progress: Callable[[float], None] | None = None) -> Path | None:
     return CACHE_FOLDER
 
 
-def _readable(dtype: np.dtype) -> np.dtype:
-    """The dtype itself, in native byte order, where the kernels can read it."""
-    native = dtype.newbyteorder("=")
-    return native if native.name in READABLE else working_dtype(dtype)
+def _readable(image: np.ndarray, lead: tuple[int, ...]) -> np.ndarray:
+    """The image (a, b, y, x, c), in memory and dtype as the kernels can read it."""
+    native = image.dtype.newbyteorder("=")
+    dtype = native if native.name in READABLE else working_dtype(image.dtype)
+    return np.ascontiguousarray(image, dtype).reshape(*lead, *image.shape)
 
 
 def _unit(x: np.ndarray, h: float, dtype: np.dtype) -> float:
@@ -147,6 +183,8 @@ def _patch(
         np.ones(len(weights), np.bool_) if flat else np.array(weights, np.float32),
         (True,) * len(along_y) if flat else tuple(along_y.astype(np.float32)),
         (True,) * len(along_x) if flat else tuple(along_x.astype(np.float32)),
+        (True,) * len(along_y),
+        (True,) * len(along_x),
         np.float32(n * 2 * sigma**2),
         np.float32(-(2**23) * math.log2(math.e) / (n * h**2)),
         np.float32(2**23 * math.log2(affinity.cutoff)) if affinity.cutoff else True,
