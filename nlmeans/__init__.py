@@ -8,7 +8,13 @@
 from nlmeans.denoisers import METHODS
 from nlmeans.errors import FileError, MetadataWarning, NLMeansError, ParameterError
 from nlmeans.metrics import mse, psnr, ssim
-from nlmeans.noise import add_noise, estimate_sigma
+from nlmeans.noise import (
+    NoiseEstimate,
+    add_noise,
+    estimate_noise,
+    estimate_sigma,
+    estimate_sigma_map,
+)
 from nlmeans.pipeline import DenoiseInfo, denoise
 
 __version__ = "0.1.0"
@@ -19,10 +25,13 @@ __all__ = [
     "FileError",
     "MetadataWarning",
     "NLMeansError",
+    "NoiseEstimate",
     "ParameterError",
     "add_noise",
     "denoise",
+    "estimate_noise",
     "estimate_sigma",
+    "estimate_sigma_map",
     "mse",
     "psnr",
     "ssim",

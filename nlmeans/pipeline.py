@@ -1,18 +1,27 @@
 """The way of an image through the library, from what came in to what goes out."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from nlmeans.affinity import Center, PatchKernel
 from nlmeans.denoisers import METHODS, Denoiser
-from nlmeans.denoisers.base import Preset
+from nlmeans.denoisers.base import Preset, Progress
 from nlmeans.dtypes import from_float
 from nlmeans.errors import ParameterError
-from nlmeans.noise import estimate_sigma
+from nlmeans.treatment import (
+    Noise,
+    check_chroma,
+    check_noise,
+    estimated_noise,
+    given_noise,
+    treated,
+)
 from nlmeans.validation import check_array, check_channel_axis, check_choice, check_workers
+
+NoiseName = Literal["gaussian", "poisson", "poisson-gaussian", "rician", "speckle"]
 
 
 @dataclass(frozen=True)
@@ -24,15 +33,21 @@ class DenoiseInfo:
     method : str
         Name of the method.
     settings : dict of str to object
-        Every option of the method with the value it had, chosen or given; h and sigma in the
-        units of the image.
-    estimated_sigma : float or None
-        The noise level, where it was estimated, else None.
+        Every option of the method with the value it had, chosen or given, in its last run; h and
+        sigma in the units of the image, or of the stabilized image.
+    noise : nlmeans.treatment.Noise
+        What was given or found of the noise: `model`, `sigma`, `gain` and `scales`, which give the
+        same result when they are given to `denoise`, and the `estimate`, if that was made.
     """
 
     method: str
     settings: dict[str, Any]
-    estimated_sigma: float | None
+    noise: Noise
+
+    @property
+    def estimated_sigma(self) -> float | None:
+        """The noise level, where it was estimated, else None."""
+        return self.noise.estimate.strength if self.noise.estimate else None
 
 
 def build(method: str, options: dict[str, Any]) -> Denoiser:
@@ -48,10 +63,64 @@ def build(method: str, options: dict[str, Any]) -> Denoiser:
     return chosen(**given)
 
 
-def settle(
-    image: np.ndarray, method: str, options: dict[str, Any]
-) -> tuple[Denoiser, float | None]:
-    """The denoiser for an image (*space, C), with nothing left open, and sigma if estimated."""
+def settings_of(denoiser: Denoiser) -> dict[str, Any]:
+    """The options of a denoiser with their values."""
+    return {
+        field.name: getattr(denoiser, field.name)
+        for field in fields(denoiser)  # type: ignore[arg-type]
+        if field.init
+    }
+
+
+def check(method: str, options: dict[str, Any], **noise: Any) -> Denoiser:
+    """Check options and what is given of the noise, as far as that does not depend on the image.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method.
+    options : dict of str to object
+        Its options but sigma.
+    **noise
+        noise, sigma, gain and scales of `denoise`.
+    """
+    sigma = noise["sigma"] if np.ndim(noise["sigma"]) == 0 else 1.0
+    if noise["noise"] not in (None, "gaussian"):
+        sigma = None  # the model's, not the method's
+    denoiser = build(method, options | {"sigma": sigma})
+    check_noise(**noise)
+    if options.get("h") is not None:
+        other = noise["noise"] not in (None, "gaussian") or noise["scales"] is not None
+        if other or np.ndim(noise["sigma"]) > 0:
+            rule = "must go with one sigma of Gaussian noise, or with none"
+            raise ParameterError("h", rule, options["h"])
+    return denoiser
+
+
+def find_noise(image: np.ndarray, denoiser: Denoiser, **noise: Any) -> Noise:
+    """The noise of an image (*space, C), with what is not given estimated, if a method asks."""
+    if denoiser.needs_sigma and all(value is None for value in noise.values()):
+        return estimated_noise(image, white_only="float32" not in denoiser.dtypes)
+    found = given_noise(image, **noise)
+    if denoiser.needs_sigma and found.method_sigma() is None:
+        return estimated_noise(image, white_only=True)
+    return found
+
+
+def with_strength(
+    method: str, options: dict[str, Any], noise: Noise, strength: float
+) -> dict[str, Any]:
+    """Options with h and sigma times a strength, sigma only if a method has it."""
+    sigma = noise.method_sigma()
+    given = noise.model == "gaussian" and noise.scales is None
+    if not given and "sigma" not in {f.name for f in fields(METHODS[method])}:  # type: ignore[arg-type]
+        sigma = None
+    values = {"h": options.get("h"), "h_color": options.get("h_color"), "sigma": sigma}
+    return options | {k: v if v is None else v * strength for k, v in values.items()}
+
+
+def settle(image: np.ndarray, method: str, options: dict[str, Any]) -> Denoiser:
+    """The method for an image (*space, C), with nothing left open."""
     denoiser = build(method, options)
     if image.dtype.newbyteorder("=").name not in denoiser.dtypes:
         raise ParameterError(
@@ -59,11 +128,7 @@ def settle(
             f"must have a dtype of {', '.join(denoiser.dtypes)} for method {method!r}",
             image.dtype.name,
         )
-    estimate = None
-    if denoiser.needs_sigma:
-        estimate = estimate_sigma(image, channel_axis=-1)
-        denoiser = replace(denoiser, sigma=estimate)  # type: ignore[type-var]
-    return denoiser.settled(image), estimate
+    return denoiser.settled(image)
 
 
 @overload
@@ -71,7 +136,10 @@ def denoise(
     image: Any,
     *,
     h: float | None = None,
-    sigma: float | None = None,
+    sigma: float | Sequence[float] | np.ndarray | None = None,
+    noise: NoiseName | None = None,
+    gain: float | None = None,
+    scales: Sequence[float] | None = None,
     method: str = "nlm",
     channel_axis: int | None = None,
     patch_radius: int | tuple[int, ...] | None = None,
@@ -79,6 +147,7 @@ def denoise(
     patch_kernel: PatchKernel | None = None,
     center: Center | None = None,
     preset: Preset | None = None,
+    chroma: float | None = None,
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
@@ -92,7 +161,10 @@ def denoise(
     image: Any,
     *,
     h: float | None = None,
-    sigma: float | None = None,
+    sigma: float | Sequence[float] | np.ndarray | None = None,
+    noise: NoiseName | None = None,
+    gain: float | None = None,
+    scales: Sequence[float] | None = None,
     method: str = "nlm",
     channel_axis: int | None = None,
     patch_radius: int | tuple[int, ...] | None = None,
@@ -100,6 +172,7 @@ def denoise(
     patch_kernel: PatchKernel | None = None,
     center: Center | None = None,
     preset: Preset | None = None,
+    chroma: float | None = None,
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
@@ -112,7 +185,10 @@ def denoise(
     image: Any,
     *,
     h: float | None = None,
-    sigma: float | None = None,
+    sigma: float | Sequence[float] | np.ndarray | None = None,
+    noise: NoiseName | None = None,
+    gain: float | None = None,
+    scales: Sequence[float] | None = None,
     method: str = "nlm",
     channel_axis: int | None = None,
     patch_radius: int | tuple[int, ...] | None = None,
@@ -120,6 +196,7 @@ def denoise(
     patch_kernel: PatchKernel | None = None,
     center: Center | None = None,
     preset: Preset | None = None,
+    chroma: float | None = None,
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
@@ -142,10 +219,23 @@ def denoise(
         Filter strength, 0 or from 1e-100 to 1e100, in the units of the image. Alone, it selects
         the plain form of NL-means, ``exp(-D / h^2)``, with OpenCV's default sizes; 0 returns the
         image.
-    sigma : float, optional
-        Standard deviation of the noise, >= 0, in the units of the image. It selects the offset
-        form ``exp(-max(D - 2 sigma^2, 0) / h^2)`` and, unless they are given, h, the radii and
-        ``center="max"`` by the rule of `nlmeans.rules`. Without h and sigma, sigma is estimated.
+    sigma : float, sequence of float or ndarray, optional
+        Standard deviation of the noise, >= 0, in the units of the image ("speckle": of the factor
+        whose mean is 1); with Gaussian noise also one for each channel, above 0, or a map of the
+        shape of the image without channels. It selects the offset form of NL-means,
+        ``exp(-max(D - 2 sigma^2, 0) / h^2)``, and, unless they are given, h, the radii and
+        ``center="max"`` by the rule of `nlmeans.rules`.
+    noise : {"gaussian", "poisson", "poisson-gaussian", "rician", "speckle"}, optional
+        Kind of noise. All but "gaussian" are made Gaussian of sigma 1 first, whatever the method,
+        and the result is brought back by the exact unbiased inverse (`nlmeans.noise.models`);
+        sigma and gain are estimated if they are not given. Default: "gaussian"; if neither h nor
+        sigma nor scales are given, what the noise of the image is estimated to be.
+    gain : float, optional
+        "poisson" and "poisson-gaussian": values of the image for one count; the variance of the
+        noise is gain times the value, and sigma^2.
+    scales : sequence of float, optional
+        Of Gaussian noise that is correlated between pixels, sigma at scale 1, 2, 4 ..., that is of
+        the image at half the size each time, in place of sigma. The image is denoised at each.
     method : {"nlm", "ridge", "opencv", "mean", "median", "gaussian"}, optional
         How to denoise.
     channel_axis : int, optional
@@ -161,8 +251,11 @@ def denoise(
     center : {"one", "max", "zero"}, optional
         "nlm": weight of the pixel itself: 1, the largest of the others, or 0.
     preset : {"fast", "balanced", "best"}, optional
-        How much to spend. "nlm": "fast", the default, is pixelwise and one pass. "ridge":
-        "balanced", the default, takes two steps, "best" many rounds.
+        How much to spend. "nlm": "fast" averages pixels, "balanced" whole patches, "best" takes a
+        second pass; default "balanced", with h alone "fast". "ridge": "balanced", the default,
+        takes two steps, "best" many rounds.
+    chroma : float, optional
+        Strength for chroma, as a multiple of that for luma, >= 0; default 1. It takes two runs.
     h_color : float, optional
         "opencv" on RGB: strength for the colors, `hColor`; default h, or from sigma.
     radius : int, optional
@@ -225,15 +318,24 @@ def denoise(
     axis = check_channel_axis("image", array, channel_axis)
     threads = check_workers(workers)
     options = {
-        "h": h, "sigma": sigma, "h_color": h_color,
+        "h": h, "h_color": h_color,
         "patch_radius": patch_radius, "search_radius": search_radius,
         "patch_kernel": patch_kernel, "center": center, "preset": preset,
         "radius": radius, "std": std, "engine": engine,
     }  # fmt: skip
     x = array[..., np.newaxis] if axis is None else np.moveaxis(array, axis, -1)
-    denoiser, estimate = settle(x, method, options)
-    y = from_float(denoiser(x, workers=threads, progress=progress), array.dtype)
+    chroma = check_chroma(chroma, x.shape[-1])
+    known = {"noise": noise, "sigma": sigma, "gain": gain, "scales": scales}
+    found = find_noise(x, check(method, options, **known), **known)
+    settings: dict[str, Any] = {}
+
+    def run(z: np.ndarray, strength: float, report: Progress | None) -> np.ndarray:
+        denoiser = settle(z, method, with_strength(method, options, found, strength))
+        settings.update(settings_of(denoiser))
+        return denoiser(z, workers=threads, progress=report)
+
+    y = from_float(treated(x, found, chroma, run, progress), array.dtype)
     result = y[..., 0] if axis is None else np.moveaxis(y, -1, axis)
     if not return_info:
         return result
-    return result, DenoiseInfo(method, asdict(denoiser), estimate)  # type: ignore[call-overload]
+    return result, DenoiseInfo(method, settings, found)

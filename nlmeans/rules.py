@@ -6,6 +6,7 @@ Carrying a number from one to the other leaves the noise in or blurs the image.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -56,9 +57,24 @@ _OFFSET_CHANNELS = (
     (math.inf, Rule(3, 10, 0.4)),
 )
 
+# The same for whole patches, h the best of 0.3, 0.4 ... 0.7 with every patch radius from 1 to 5.
+_PATCHWISE_GRAY = (
+    (7.0, Rule(2, 10, 0.3)),
+    (12.0, Rule(2, 10, 0.4)),
+    (20.0, Rule(2, 10, 0.55)),
+    (30.0, Rule(3, 10, 0.47)),
+    (math.inf, Rule(4, 10, 0.4)),
+)
+_PATCHWISE_CHANNELS = (
+    (7.0, Rule(1, 10, 0.3)),
+    (20.0, Rule(1, 10, 0.5)),
+    (35.0, Rule(2, 10, 0.45)),
+    (math.inf, Rule(3, 10, 0.4)),
+)
 
-def offset_rule(sigma: float, image: np.ndarray) -> Rule:
-    """Patch, window and h of pixelwise NL-means in the offset form.
+
+def offset_rule(sigma: float, image: np.ndarray, *, patchwise: bool = False) -> Rule:
+    """Patch, window and h of NL-means in the offset form.
 
     The published tables are for 8-bit photographs. An image may have any range, so what is looked
     up is sigma on a scale on which the image, less its noise, has the contrast of a photograph.
@@ -78,8 +94,28 @@ def offset_rule(sigma: float, image: np.ndarray) -> Rule:
         Radii, and h as a multiple of sigma.
     """
     levels = noise_in_levels(sigma, image)
-    rows = _OFFSET_GRAY if image.shape[-1] == 1 else _OFFSET_CHANNELS
+    gray, channels = (
+        (_PATCHWISE_GRAY, _PATCHWISE_CHANNELS) if patchwise else (_OFFSET_GRAY, _OFFSET_CHANNELS)
+    )
+    rows: Sequence[tuple[float, Rule]] = gray if image.shape[-1] == 1 else channels
     return next(rule for most, rule in rows if levels <= most)
+
+
+class SecondPass(NamedTuple):
+    """NL-means once more, with the weights of a first estimate."""
+
+    patch_radius: int
+    h_over_sigma: float
+    noise: float
+    """Part of the noise that is given back to the first estimate before it is averaged. With less,
+    what the first pass took for noise is lost; with all, what resembles nothing else is noisy."""
+
+
+# The best mean PSNR over 11 crops of the BSDS500 training images, of patch radii 0 and 1, h of 0.2,
+# 0.25 ... 0.4 sigma and parts of 0.55, 0.7, 0.85 and 1, at sigma 5, 10, 15, 25, 35, 50 and 75: with
+# one setting for all levels no level loses more than 0.05 dB to the best for it alone.
+SECOND_PASS_GRAY = SecondPass(1, 0.25, 0.7)
+SECOND_PASS_CHANNELS = SecondPass(0, 0.4, 0.7)
 
 
 def noise_in_levels(sigma: float, image: np.ndarray) -> float:

@@ -325,7 +325,7 @@ def test_sigma_selects_the_offset_form(given):
     """What is not given comes from the rule; the result is the oracle's for those settings."""
     image, sigma = noisy((4, 5)), 15.0
     result, info = denoise(image, sigma=sigma, return_info=True, **given)
-    rule = offset_rule(sigma, image[..., None])
+    rule = offset_rule(sigma, image[..., None], patchwise=True)
     settings = {
         "h": rule.h_over_sigma * sigma,
         "sigma": sigma,
@@ -333,14 +333,15 @@ def test_sigma_selects_the_offset_form(given):
         "search_radius": rule.search_radius,
         "patch_kernel": "flat",
         "center": "max",
-        "preset": "fast",
+        "preset": "balanced",
         "engine": "numba",
         **given,
     }
     assert info.settings == settings
     assert info.estimated_sigma is None
     del settings["engine"], settings["preset"]
-    np.testing.assert_allclose(result, from_oracle(image, **settings), rtol=0, atol=1e-3)
+    expected = from_oracle(image, patchwise=True, **settings)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-3)
 
 
 def test_without_h_and_sigma_sigma_is_estimated():

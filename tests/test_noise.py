@@ -74,6 +74,112 @@ def test_bad_sigma_is_refused(sigma):
         add_noise(np.zeros((4, 4)), sigma, rng=0)
 
 
+def test_gaussian_noise_is_one_draw_of_the_generator(camera):
+    """Bit by bit what it has always been."""
+    expected = camera + np.random.default_rng(9).normal(0.0, 12.5, camera.shape)
+    result = add_noise(camera.astype(np.float64), 12.5, noise="gaussian", rng=9)
+    np.testing.assert_array_equal(result, expected)
+
+
+def moments(noisy):
+    """Mean, standard deviation and skewness."""
+    mean, std = noisy.mean(), noisy.std()
+    return mean, std, (((noisy - mean) / std) ** 3).mean()
+
+
+# The standard error of a mean of SIZE^2 numbers is std / 512; that of a skewness sqrt(6) / 512 for
+# normal variables, up to ten times that for the others here.
+@pytest.mark.parametrize(
+    ("parameters", "level", "expected"),
+    [
+        ({"noise": "poisson", "gain": 2.0}, 6.0, (6, math.sqrt(12), 1 / math.sqrt(3))),
+        ({"noise": "poisson", "gain": 0.5}, 200.0, (200, 10, 0.05)),
+        ({"noise": "poisson-gaussian", "gain": 2.0, "sigma": 2.0}, 6.0, (6, 4, 24 / 64)),
+        ({"noise": "poisson-gaussian", "gain": 2.0, "sigma": 0.0}, 6.0, (6, math.sqrt(12), 0.577)),
+        # Of black, Rayleigh: sqrt(pi / 2), sqrt(2 - pi / 2), 2 sqrt(pi) (pi - 3) / (4 - pi)^1.5.
+        ({"noise": "rician", "sigma": 3.0}, 0.0, (3.7599, 1.9654, 0.6311)),
+        ({"noise": "rician", "sigma": 3.0}, 300.0, (300.015, 3, 0)),
+        ({"noise": "speckle", "sigma": 0.4}, 50.0, (50, 20, 0.8)),
+        ({"noise": "speckle", "sigma": 1.0}, 50.0, (50, 50, 2)),
+    ],
+)
+def test_moments_of_the_other_models(parameters, level, expected):
+    noisy = add_noise(np.full((SIZE, SIZE), level), rng=4, **parameters)
+    mean, std, skewness = moments(noisy)
+    assert mean == pytest.approx(expected[0], abs=4 * expected[1] / SIZE)
+    assert std == pytest.approx(expected[1], rel=0.015)
+    assert skewness == pytest.approx(expected[2], abs=0.03 + 0.03 * expected[2])
+    neighbors = (noisy[1:] - mean) * (noisy[:-1] - mean)
+    assert abs(neighbors.mean()) < 4 * std**2 / SIZE
+
+
+def test_poisson_noise_is_of_whole_counts():
+    """Multiples of the gain; no count has the probability exp(-x / gain)."""
+    noisy = add_noise(np.full((SIZE, SIZE), 0.5), noise="poisson", gain=0.25, rng=1)
+    np.testing.assert_array_equal(noisy % 0.25, 0)
+    assert (noisy == 0).mean() == pytest.approx(math.exp(-2), abs=4 / SIZE * 0.35)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "rician", "speckle"])
+@pytest.mark.parametrize("dtype", ["uint8", ">f8"])
+def test_sigma_zero_is_the_image(name, dtype, camera):
+    image = camera.astype(dtype)
+    result = add_noise(image, 0, noise=name, rng=0)
+    np.testing.assert_array_equal(result, image)
+    assert not np.shares_memory(result, image)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"noise": "poisson", "gain": 5.0},
+        {"noise": "poisson-gaussian", "gain": 5.0, "sigma": 3.0},
+        {"noise": "rician", "sigma": 9.0},
+        {"noise": "speckle", "sigma": 0.5},
+    ],
+    ids=lambda parameters: parameters["noise"],
+)
+def test_other_models_keep_the_dtype_and_the_seed(parameters, camera):
+    """Integers are the rounded and clipped floats."""
+    exact = add_noise(camera.astype(np.float64), rng=3, **parameters)
+    rounded = add_noise(camera, rng=3, **parameters)
+    assert rounded.dtype == np.uint8
+    np.testing.assert_array_equal(rounded, np.clip(np.rint(exact), 0, 255))
+    single = add_noise(camera.astype(np.float32), rng=3, **parameters)
+    assert single.dtype == np.float32
+    np.testing.assert_array_equal(single, exact.astype(np.float32))
+    assert (add_noise(camera, rng=4, **parameters) != rounded).any()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"noise": "salt"}, r"noise must be one of gaussian, poisson, "),
+        ({"noise": "poisson"}, r"gain must be a finite number above 0"),
+        ({"noise": "poisson", "gain": 1, "sigma": 1}, r"sigma is not a parameter of poisson noise"),
+        ({"noise": "poisson", "sigma": 0}, r"sigma is not a parameter of poisson noise"),
+        ({"noise": "poisson", "gain": 1e-30}, r"gain must leave at most 1e\+18 counts"),
+        ({"noise": "poisson-gaussian", "gain": 1}, r"sigma must be a finite number, at least 0"),
+        ({"noise": "poisson-gaussian", "sigma": 0}, r"gain must be a finite number above 0"),
+        ({"sigma": 1, "gain": 1}, r"gain is not a parameter of gaussian noise"),
+        ({"sigma": 0, "gain": 1}, r"gain is not a parameter of gaussian noise"),
+        ({"noise": "speckle", "sigma": 2}, r"sigma must be at most 1 \(got 2"),
+    ],
+)
+def test_bad_parameters_of_the_other_models(parameters, message):
+    with pytest.raises(ParameterError, match=f"^{message}"):
+        add_noise(np.ones((4, 4)), rng=0, **parameters)
+
+
+@pytest.mark.parametrize("name", ["poisson", "poisson-gaussian", "rician", "speckle"])
+def test_negative_images_have_gaussian_noise_only(name):
+    parameters = {"gain": 1} if name == "poisson" else {"sigma": 1}
+    if name == "poisson-gaussian":
+        parameters["gain"] = 1
+    with pytest.raises(ParameterError, match=r"^image must not hold negative values, .*-5"):
+        add_noise(np.full((4, 4), -5.0), noise=name, rng=0, **parameters)
+
+
 @pytest.mark.parametrize("use", [lambda x: add_noise(x, 1, rng=0), estimate_sigma])
 @pytest.mark.parametrize(
     ("image", "message"),

@@ -151,7 +151,7 @@ def _warm_up(contest: Contest, method: str, given: dict[str, Any]) -> None:
     """Run a method on a corner of the image, with the settings that the whole image calls for."""
     page = pages_of(contest.picture)[0]
     image = page if contest.picture.channel_axis is not None else page[..., np.newaxis]
-    denoiser, _ = settle(image, method, given)
+    denoiser = settle(image, method, given)
     denoiser(image[:WARM_UP, :WARM_UP], workers=contest.workers)
 
 

@@ -64,6 +64,7 @@ class Job:
     show_default=True,
     help="How to denoise, see below.",
 )
+@options.noise_options
 @options.method_options
 @options.white
 @options.output
@@ -92,8 +93,9 @@ def denoise(
     --h, --sigma and --h-color are in 8-bit gray levels (0 to 255) whatever the depth of the file:
     in a 16-bit file one level is 257 steps. Floats are taken to run from 0 to 1; --white says
     otherwise. --h alone selects plain NL-means with OpenCV's meaning of h, --sigma the settings
-    for that noise level. Without both, the noise level is estimated. An option that the method
-    does not have is an error.
+    for that noise level. Without both, the noise is estimated: its level, and whether it is white
+    or, as in the JPEGs of a camera, correlated between pixels. An option that the method does not
+    have is an error.
 
     Each page of a file is denoised as an image of its own. Alpha and metadata are kept.
 
@@ -183,14 +185,27 @@ def _run(task: Task, job: Job, progress: Callback) -> dict[str, Any]:
 
 
 def _page_record(info: DenoiseInfo, levels: Levels) -> dict[str, Any]:
-    """What `denoise` says it did, in 8-bit gray levels."""
-    estimate = levels.to_levels({"sigma": info.estimated_sigma})["sigma"]
-    return {"settings": levels.to_levels(info.settings), "estimated_sigma": estimate}
+    """What `denoise` says it did, in 8-bit gray levels, but for settings of a stabilized image."""
+    found = info.noise
+    noise = {
+        "noise": found.model,
+        "sigma": found.sigma,
+        "gain": found.gain,
+        "scales": found.scales,
+    }
+    stabilized = found.model != "gaussian"
+    return {
+        "settings": info.settings if stabilized else levels.to_levels(info.settings),
+        "noise": levels.to_levels(noise),
+        "estimated_sigma": levels.to_levels({"sigma": info.estimated_sigma})["sigma"],
+    }
 
 
 def _tell(job: Job, page: dict[str, Any], number: int | None, seconds: float) -> None:
     """Print the settings of a page; the time is that of the whole file."""
     which = f" page {number}" if number is not None else ""
-    estimated = " (sigma estimated)" if page["estimated_sigma"] is not None else ""
-    text = report.settings(page["settings"])
-    errors.say(f"nlm: {job.source!r} -> {job.target!r}{which}: {text}{estimated}, {seconds:.2f} s")
+    estimated = " (estimated)" if page["estimated_sigma"] is not None else ""
+    noise, text = report.settings(page["noise"]), report.settings(page["settings"])
+    errors.say(
+        f"nlm: {job.source!r} -> {job.target!r}{which}: {noise}{estimated}; {text}, {seconds:.2f} s"
+    )

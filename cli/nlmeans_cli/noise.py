@@ -3,6 +3,8 @@
 import click
 
 import nlmeans
+from nlmeans.noise.models import NOISE_MODELS
+from nlmeans.pipeline import NoiseName
 from nlmeans_cli import errors, inout, options
 from nlmeans_cli.units import Levels
 
@@ -12,6 +14,7 @@ from nlmeans_cli.units import Levels
     epilog=options.examples(
         "nlm noise clean.png noisy.png --sigma 25",
         "nlm noise clean.tif noisy.tif --sigma 10 --seed 7",
+        "nlm noise clean.png counts.png --noise poisson --gain 8",
     ),
 )
 @click.argument("source", type=options.PATH, metavar="IN")
@@ -19,8 +22,19 @@ from nlmeans_cli.units import Levels
 @click.option(
     "--sigma",
     type=float,
-    required=True,
-    help="Standard deviation of the noise in 8-bit gray levels (0 to 255).",
+    help="Standard deviation of the noise in 8-bit gray levels (0 to 255), of speckle that of the "
+    "factor.",
+)
+@click.option(
+    "--noise",
+    "kind",
+    type=click.Choice(list(NOISE_MODELS)),
+    default="gaussian",
+    show_default=True,
+    help="Kind of noise.",
+)
+@click.option(
+    "--gain", type=float, help="poisson, poisson-gaussian: 8-bit gray levels for one count."
 )
 @click.option(
     "--seed",
@@ -34,23 +48,25 @@ from nlmeans_cli.units import Levels
 def noise(
     source: str,
     target: str,
-    sigma: float,
+    sigma: float | None,
+    kind: NoiseName,
+    gain: float | None,
     seed: int,
     white: float | None,
     format: str | None,
     force: bool,
 ) -> None:
-    """Add white Gaussian noise to the image IN and write it to OUT.
+    """Add noise to the image IN and write it to OUT.
 
-    --sigma is in 8-bit gray levels whatever the depth of the file. Integer images are rounded and
-    clipped to the range of their depth, so that noise in black and white is cut off; floats are
-    not. Alpha gets no noise.
+    --sigma and --gain are in 8-bit gray levels whatever the depth of the file. Integer images are
+    rounded and clipped to the range of their depth, so that noise in black and white is cut off;
+    floats are not. Alpha gets no noise.
     """
     inout.check_paths([source], [target], force=force, format=format)
     picture = inout.read(source)
     inout.check_target(target, picture, format)
     levels = Levels.of(picture.pixels.dtype, white)
     with errors.about(image=source), levels.errors():
-        amount = levels.to_image({"sigma": sigma})["sigma"]
-        noisy = nlmeans.add_noise(picture.pixels, amount, rng=seed)
+        given = levels.to_image({"noise": kind, "sigma": sigma, "gain": gain})
+        noisy = nlmeans.add_noise(picture.pixels, **given, rng=seed)
     inout.write(target, picture.with_pixels(noisy), format)

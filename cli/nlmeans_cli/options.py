@@ -14,6 +14,7 @@ from nlmeans.denoisers import nlm, ridge
 from nlmeans.denoisers.base import Preset
 from nlmeans.engines import ENGINES
 from nlmeans.files import FORMATS
+from nlmeans.noise.models import NOISE_MODELS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -62,8 +63,50 @@ strength = together(
     click.option(
         "--sigma",
         type=float,
-        help="Standard deviation of the noise in 8-bit gray levels (0 to 255).  "
-        "[default: estimated, unless --h is given]",
+        help="Standard deviation of the noise in 8-bit gray levels (0 to 255), of speckle that of "
+        "the factor.  [default: estimated, unless --h is given]",
+    ),
+)
+
+
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse."""
+        try:
+            return tuple(float(number) for number in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers with commas between them", param, ctx)
+
+
+noise_options = together(
+    click.option(
+        "--noise",
+        type=click.Choice(list(NOISE_MODELS)),
+        help="Kind of noise, for every method; parameters that are not given are estimated.  "
+        "[default: gaussian; estimated, if no strength is given]",
+    ),
+    click.option(
+        "--gain",
+        type=float,
+        help="poisson, poisson-gaussian: 8-bit gray levels for one count; at a level the variance "
+        "is gain * level.",
+    ),
+    click.option(
+        "--scales",
+        type=Numbers(),
+        metavar="S1,S2,...",
+        help="Correlated noise: sigma at scale 1, 2, 4 ..., in place of --sigma.",
+    ),
+    click.option(
+        "--chroma",
+        type=float,
+        help="Strength for colors, as a multiple of that for lightness.  [default: 1]",
     ),
 )
 output = together(
@@ -98,7 +141,7 @@ method_options = together(
             f"{method}: " + "; ".join(f"{name}, {cost}" for name, cost in presets.items()) + "."
             for method, presets in (("nlm", nlm.PRESETS), ("ridge", ridge.PRESETS))
         )
-        + "  [default: fast, of ridge balanced]",
+        + "  [default: balanced; fast with --h alone]",
     ),
     click.option(
         "--h-color",

@@ -8,7 +8,7 @@ import numpy as np
 import nlmeans
 from nlmeans import DenoiseInfo
 from nlmeans.files import Picture
-from nlmeans.pipeline import build
+from nlmeans.pipeline import check
 from nlmeans.validation import check_workers
 from nlmeans_cli.progress import Callback, part
 from nlmeans_cli.units import Levels
@@ -22,7 +22,10 @@ def check_options(
     """Refuse options, in 8-bit gray levels, that are wrong for any image; no file is touched."""
     Levels.of(np.dtype(np.uint8), white)
     check_workers(workers)
-    build(method, options)
+    rest = dict(options)
+    noise = {name: rest.pop(name, None) for name in ("noise", "sigma", "gain", "scales")}
+    rest.pop("chroma", None)  # depends on the channels
+    check(method, rest, **noise)
 
 
 def pages_of(picture: Picture) -> list[Array]:

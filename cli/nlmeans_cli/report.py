@@ -59,8 +59,10 @@ def number(value: float | None, form: str) -> str:
 
 def settings(options: dict[str, Any]) -> str:
     """Settings of a method on one line, those left out that do not apply."""
-    return " ".join(
-        f"{name}={f'{value:.4g}' if isinstance(value, float) else value}"
-        for name, value in options.items()
-        if value is not None
-    )
+
+    def text(value: Any) -> str:
+        if isinstance(value, tuple):
+            return ",".join(map(text, value))
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return " ".join(f"{k}={text(value)}" for k, value in options.items() if value is not None)

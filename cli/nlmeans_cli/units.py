@@ -11,8 +11,8 @@ import numpy as np
 from nlmeans import ParameterError
 from nlmeans.validation import check_number
 
-IN_LEVELS = ("h", "sigma", "h_color")
-"""Options in 8-bit gray levels."""
+IN_LEVELS = ("h", "sigma", "h_color", "gain", "scales")
+"""Options in 8-bit gray levels; sigma of speckle is a factor without a unit."""
 
 
 def black_to_white(dtype: np.dtype[Any]) -> float:
@@ -51,10 +51,13 @@ class Levels:
         return self._times(options, 1 / self.scale)
 
     def _times(self, options: dict[str, Any], factor: float) -> dict[str, Any]:
-        return {
-            name: value * factor if name in IN_LEVELS and value is not None else value
-            for name, value in options.items()
-        }
+        def converted(name: str, value: Any) -> Any:
+            unitless = name == "sigma" and options.get("noise") == "speckle"
+            if name not in IN_LEVELS or value is None or unitless:
+                return value
+            return tuple(v * factor for v in value) if isinstance(value, tuple) else value * factor
+
+        return {name: converted(name, value) for name, value in options.items()}
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:

@@ -42,3 +42,11 @@ class Denoiser(Protocol):
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
         """Denoise an image (*space, C), as settled; returns floats (*space, C)."""
+
+
+def part(progress: Progress | None, start: float, stop: float) -> Progress | None:
+    """What reports the progress of a part of the work as one of the whole."""
+    if progress is None:
+        return None
+    report = progress
+    return lambda fraction: report(start + (stop - start) * fraction)

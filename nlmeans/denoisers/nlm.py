@@ -1,22 +1,30 @@
 """NL-means."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 
 from nlmeans.affinity import Center, PatchGaussian, PatchKernel
-from nlmeans.denoisers.base import Preset, Progress
+from nlmeans.denoisers.base import Preset, Progress, part
 from nlmeans.engines import ENGINES, get_engine
 from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import Window, per_axis
 from nlmeans.operation import NonLocalMean
-from nlmeans.rules import PLAIN_DEFAULT, offset_rule
+from nlmeans.rules import (
+    PLAIN_DEFAULT,
+    SECOND_PASS_CHANNELS,
+    SECOND_PASS_GRAY,
+    SecondPass,
+    offset_rule,
+)
 from nlmeans.validation import DTYPES, check_choice, check_number, check_work
 
 Radius = int | tuple[int, ...]
 PRESETS: dict[Preset, str] = {
-    "fast": "pixelwise, one pass: a gray megapixel takes a tenth of a second on one core"
+    "fast": "pixel by pixel, a tenth of a second for a gray megapixel on one core",
+    "balanced": "whole patches, four times as long",
+    "best": "two passes, the second with the weights of the first estimate, eight times as long",
 }
 """How much to spend, and what on, with its cost for the default 7x7 patch and 21x21 window."""
 
@@ -34,8 +42,10 @@ class NLMeans:
     search_radius: Radius | None = None
     patch_kernel: PatchKernel = "flat"
     center: Center | None = None
-    preset: Preset = "fast"
+    preset: Preset | None = None
     engine: str = "numba"
+    second: SecondPass | None = field(default=None, init=False)
+    """The second pass, as settled; None if there is none."""
 
     summary: ClassVar[str] = "average over similar patches of a search window"
     dtypes: ClassVar[tuple[str, ...]] = DTYPES
@@ -51,7 +61,7 @@ class NLMeans:
                 per_axis(name, getattr(self, name), np.size(getattr(self, name)))
         check_choice("patch_kernel", self.patch_kernel, get_args(PatchKernel))
         check_choice("center", self.center or "one", get_args(Center))
-        check_choice("preset", self.preset, PRESETS)
+        check_choice("preset", self.preset or "fast", PRESETS)
         check_choice("engine", self.engine, ENGINES)
 
     @property
@@ -61,35 +71,61 @@ class NLMeans:
 
     def settled(self, image: np.ndarray) -> Self:
         """With h alone the plain form and its customary sizes; with sigma the offset form's."""
-        rule = PLAIN_DEFAULT if self.sigma is None else offset_rule(self.sigma, image)
+        sigma = float(self.sigma or 0)
+        preset: Preset = self.preset or ("fast" if self.sigma is None else "balanced")
+        if preset == "best" and self.sigma is None:
+            raise ParameterError("preset", "must go with sigma, not h alone, to be best", preset)
+        rule = PLAIN_DEFAULT
+        if self.sigma is not None:
+            rule = offset_rule(sigma, image, patchwise=preset != "fast")
         center: Center = "one" if self.sigma is None else "max"
-        h = self.h if self.h is not None else rule.h_over_sigma * (self.sigma or 0)
         choice = replace(
             self,
-            h=float(h),
-            sigma=float(self.sigma or 0),
+            h=float(self.h if self.h is not None else rule.h_over_sigma * sigma),
+            sigma=sigma,
             patch_radius=rule.patch_radius if self.patch_radius is None else self.patch_radius,
             search_radius=rule.search_radius if self.search_radius is None else self.search_radius,
             center=center if self.center is None else self.center,
+            preset=preset,
         )
+        if preset == "best":
+            second = SECOND_PASS_GRAY if image.shape[-1] == 1 else SECOND_PASS_CHANNELS
+            object.__setattr__(choice, "second", second)  # never given
         operation = choice.operation(h=1.0)
         ndim = image.ndim - 1
         check_work(image.shape, operation.neighborhood.margin(ndim), operation.affinity.reach(ndim))
         return choice
 
     def operation(self, h: float) -> NonLocalMean:
-        """The average that these settings, once settled, stand for."""
+        """The average of the first pass that these settings, once settled, stand for."""
         settled: Any = self
         affinity = PatchGaussian(
             h, settled.sigma, settled.patch_radius, settled.patch_kernel, settled.center
         )
-        return NonLocalMean(affinity, Window(settled.search_radius))
+        window = Window(settled.search_radius)
+        return NonLocalMean(affinity, window, patchwise=self.preset != "fast")
+
+    def _second_operation(self, h: float) -> NonLocalMean:
+        """The average of the second pass; an axis without patch or window keeps it."""
+        settled: Any = self
+        most = settled.second.patch_radius
+        ndim = max(np.size(settled.patch_radius), np.size(settled.search_radius))
+        first = per_axis("patch_radius", settled.patch_radius, ndim)
+        patch = tuple(min(r, most) for r in first)
+        radius = patch if ndim > 1 else patch[0]
+        affinity = PatchGaussian(h, 0.0, radius, settled.patch_kernel, "max")
+        return NonLocalMean(affinity, Window(settled.search_radius), patchwise=True)
 
     def halo(self, ndim: int) -> tuple[int, ...]:
-        """Search radius plus patch radius."""
-        operation = self.operation(h=1.0)
-        reach, margin = operation.affinity.reach(ndim), operation.neighborhood.margin(ndim)
-        return tuple(map(sum, zip(reach, margin, strict=True)))
+        """Search radius plus patch radius, and as much again for each patch and pass."""
+        operations = [self.operation(h=1.0)]
+        if self.second is not None:
+            operations.append(self._second_operation(h=1.0))
+        halo = np.zeros(ndim, int)
+        for operation in operations:
+            patch = np.multiply(operation.affinity.reach(ndim), 1 + operation.patchwise)
+            halo += operation.neighborhood.margin(ndim) + patch
+        return tuple(halo.tolist())
 
     def __call__(
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
@@ -103,4 +139,10 @@ class NLMeans:
         operation = self.operation(self.h)
         if reason := engine.unsupported(operation):
             raise ParameterError("engine", f"{self.engine!r} can not compute this: {reason}")
-        return engine.average(operation, image, workers=workers, progress=progress)
+        if self.second is None or not self.sigma:
+            return engine.average(operation, image, workers=workers, progress=progress)
+        first, second = part(progress, 0.0, 0.5), part(progress, 0.5, 1.0)
+        pilot = engine.average(operation, image, workers=workers, progress=first)
+        operation = self._second_operation(self.second.h_over_sigma * self.sigma)
+        mixed = pilot + self.second.noise * (image - pilot)
+        return engine.average(operation, mixed, guide=pilot, workers=workers, progress=second)

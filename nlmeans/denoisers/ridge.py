@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nlmeans.color import opponent
-from nlmeans.denoisers.base import Preset, Progress
+from nlmeans.denoisers.base import Preset, Progress, part
 from nlmeans.dtypes import working_dtype
 from nlmeans.engines import GROUP_ENGINES, GroupEngine, get_group_engine
 from nlmeans.errors import ParameterError
@@ -129,11 +129,8 @@ class _Steps:
 
     def _part(self) -> Progress | None:
         """Progress of the next of `count` steps."""
-        if self.progress is None:
-            return None
-        report, first = self.progress, self.done
-        self.done += 1
-        return lambda fraction: report((first + fraction) / self.count)
+        first, self.done = self.done, self.done + 1
+        return part(self.progress, first / self.count, self.done / self.count)
 
 
 def _first_estimate(planes: list[np.ndarray], rule: RidgeRule, steps: _Steps) -> list[np.ndarray]:
