@@ -8,9 +8,10 @@ import numpy as np
 from nlmeans.denoisers.base import Progress
 from nlmeans.dtypes import working_dtype
 from nlmeans.errors import ParameterError
+from nlmeans.noise import few_counts
 from nlmeans.noise.estimate import NoiseEstimate, estimate_noise
 from nlmeans.noise.fit import check_parameters, fitted_noise_model
-from nlmeans.noise.models import NOISE_MODELS, noise_model
+from nlmeans.noise.models import NOISE_MODELS, Poisson, PoissonGaussian, noise_model
 from nlmeans.strengths import Run, with_chroma, with_map, with_scales
 from nlmeans.validation import check_choice, check_number
 
@@ -146,6 +147,8 @@ def treated(
         return colored(image, 1.0, progress)
     parameters = {"sigma": noise.sigma, "gain": noise.gain}
     model = noise_model(noise.model, **{k: v for k, v in parameters.items() if v is not None})
+    if isinstance(model, Poisson | PoissonGaussian) and few_counts.are_few(image, model):
+        return few_counts.in_rounds(image, model, lambda z, r: colored(z, 1.0, r), progress)
     return model.invert(colored(model.stabilize(image), 1.0, progress))
 
 

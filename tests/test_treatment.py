@@ -7,7 +7,8 @@ from scipy.ndimage import gaussian_filter
 
 from nlmeans import METHODS, ParameterError, add_noise, denoise, estimate_noise, psnr
 from nlmeans.color import opponent
-from nlmeans.noise.models import noise_model
+from nlmeans.noise.few_counts import in_rounds
+from nlmeans.noise.models import Poisson, noise_model
 
 MODELS = {
     "poisson": {"gain": 4.0},
@@ -298,3 +299,42 @@ def test_a_clean_photograph_is_hardly_changed(astronaut):
     result, info = denoise(astronaut, channel_axis=-1, return_info=True)
     assert info.noise.estimate == estimate_noise(astronaut, channel_axis=-1)
     assert psnr(astronaut, result) > 45
+
+
+# Few counts
+
+
+def test_few_counts_take_rounds(camera):
+    """Half a count a pixel, of which one transform makes 2 dB less."""
+    clean = camera[:128, :128].astype(np.float64)
+    gain = float(clean.mean()) / 0.5
+    noisy = add_noise(clean, noise="poisson", gain=gain, rng=0)
+    transform = noise_model("poisson", gain=gain)
+    single = transform.invert(denoise(transform.stabilize(noisy), sigma=1.0))
+    result = denoise(noisy, noise="poisson", gain=gain)
+    assert psnr(clean, result, data_range=255) > psnr(clean, single, data_range=255) + 2
+
+
+@pytest.mark.parametrize("shape", [(21, 34, 1), (5, 6, 7, 2)])
+def test_rounds_written_out(shape, rng):
+    """With a method that does nothing: pixels joined twice two, their noise as the model's."""
+    image = rng.poisson(0.6, shape) * 3.0
+    seen = []
+
+    def keep(stabilized, progress):
+        seen.append(stabilized)
+        return stabilized
+
+    result = in_rounds(image, Poisson(3.0), keep, None)
+    assert [z.shape for z in seen[:2]] == [tuple(-(-n // 2) for n in shape[:-1]) + shape[-1:]] * 2
+    block = image[(slice(0, 2),) * (len(shape) - 1)][..., 0]
+    joined = noise_model("poisson", gain=3.0 / block.size)
+    np.testing.assert_allclose(seen[0].ravel()[0], joined.stabilize(block.mean()[None]), rtol=1e-6)
+    assert seen[2].shape == shape
+    assert result.shape == shape
+
+
+def test_counts_too_few_to_tell_their_gain_are_said(rng):
+    image = rng.poisson(0.01, (64, 64)) * 5.0
+    with pytest.raises(ParameterError, match=r"^gain can not be estimated from this image"):
+        denoise(image, noise="poisson")

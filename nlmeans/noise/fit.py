@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nlmeans.errors import ParameterError
 from nlmeans.noise.base import NoiseModel
 from nlmeans.noise.estimate import estimate_noise, estimate_sigma
 from nlmeans.noise.models import NOISE_MODELS, noise_model
@@ -88,6 +89,8 @@ def _fixed_point(name: str, parameter: str, image: np.ndarray) -> NoiseModel | N
     if not (start > 0 and mean > 0):
         if image.min() < 0:  # no model of these takes that, and says so
             noise_model(name, **{parameter: 1.0}).stabilize(image)
+        if name == "poisson" and np.ptp(image) > 0:  # so few counts that most blocks are dark
+            raise ParameterError(parameter, "can not be estimated from this image; give it", None)
         return None
     value = {"poisson": start**2 / mean, "rician": start, "speckle": min(start / mean, 1.0)}[name]
     for _ in range(ROUNDS):

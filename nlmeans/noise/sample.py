@@ -52,14 +52,14 @@ def take_sample(image: np.ndarray, axis: int | None) -> Sample | None:
     if np.isfinite(saturated).any():
         touched = (pixels <= saturated[0]) | (pixels >= saturated[1])
         share = touched.reshape(len(pixels), -1).mean(1)
-    usable = share == 0
-    usable &= ~_masked(blocks)
+    masked = _masked(pixels, blocks)
+    usable = (share == 0) & ~masked
     if usable.sum() < max(FEWEST, 0.01 * len(blocks)):
         # Noise that is clipped in most blocks; what is saturated itself is so throughout.
-        usable = (share < 1 / 3) & ~_masked(blocks)
+        usable = (share < 1 / 3) & ~masked
     if not usable.any():
         return None
-    blocks, usable = _unclipped(blocks, usable, saturated)
+    blocks, usable = _unclipped(blocks, usable, masked, saturated)
     return Sample(x, unit, blocks, usable, stride, saturated)
 
 
@@ -98,24 +98,28 @@ def _saturation(x: np.ndarray) -> tuple[float, float]:
     return bounds[0], bounds[1]
 
 
-def _masked(blocks: Blocks) -> np.ndarray:
-    """Blocks that are constant, if all of them have one value, as masks do."""
-    constant = blocks.low + blocks.high <= 1e-28
-    means = blocks.mean[constant]
-    if len(means) and np.ptp(means, axis=0).max() <= 1e-14:
-        return constant
+def _masked(pixels: np.ndarray, blocks: Blocks) -> np.ndarray:
+    """Blocks that lie in or reach into a mask: constant ones, if all of them have one value.
+
+    An eighth of a block may have that value by chance.
+    """
+    constant = np.flatnonzero(blocks.low + blocks.high <= 1e-28)
+    if len(constant):
+        value = pixels[constant, :, :1, :1]
+        if np.ptp(value, axis=0).max() == 0:
+            return (pixels == value[0]).all(1).reshape(len(pixels), -1).mean(1) > 1 / 8
     return np.zeros(len(blocks), bool)
 
 
 def _unclipped(
-    blocks: Blocks, usable: np.ndarray, saturated: tuple[float, float]
+    blocks: Blocks, usable: np.ndarray, masked: np.ndarray, saturated: tuple[float, float]
 ) -> tuple[Blocks, np.ndarray]:
     """Blocks with the variance that clipping took restored, and those far enough from it."""
     if not np.isfinite(saturated).any():
         return blocks, usable
     from scipy.special import ndtr
 
-    raw, masked = blocks, _masked(blocks)
+    raw = blocks
     for _ in range(3):
         found = blocks[np.flatnonzero(usable)]
         sigma = math.sqrt(joint_variance(found[found.flat(least_flat(found))].covariance()))
