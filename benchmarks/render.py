@@ -1,9 +1,9 @@
-"""The README's speed tables, from the figures that benchmarks/speed.py wrote.
+"""The README's tables, from the figures that benchmarks/speed.py and quality.py wrote.
 
     python benchmarks/render.py [--check]
 
-Replaces what stands between the two marks in README.md; with --check only tells, by its exit code,
-whether that is up to date.
+Replaces what stands between the marks of each table in README.md; with --check only tells, by its
+exit code, whether that is up to date.
 """
 
 import argparse
@@ -11,13 +11,16 @@ import json
 import math
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from cases import NOISES, SETS, Case
+from contenders import contenders
 
 from nlmeans.timing import summarize
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 
 
 def row(cells: list[str]) -> str:
@@ -113,13 +116,99 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def placed(readme: str, text: str) -> str:
-    """README with the text between its two marks."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError(f"README.md must hold {BEGIN} and {END} once each")
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{text}{END}{after}"
+def case_of(row: dict[str, Any]) -> Case:
+    """What a row of the quality suite is about; an unknown one is an error."""
+    case = Case(row["set"], row["noise"], row["peak"] or row["sigma"])
+    known = case.noise in NOISES and case.set in NOISES[case.noise].sets
+    if not known or row["contender"] not in [one.name for one in contenders(case)]:
+        raise ValueError(f"unknown row: {row['set']}, {row['noise']}, {row['contender']}")
+    return case
+
+
+def quality_table(rows: list[dict[str, Any]]) -> list[str]:
+    """A set with one kind of noise: a line for each contender, a column for each level."""
+    cases = {case_of(r).level or 0: case_of(r) for r in rows}
+    levels = sorted(cases)
+    case = cases[levels[0]]
+    kind, middle = NOISES[case.noise], levels[(len(levels) - 1) // 2]
+    count = {r["images"] for r in rows}
+    if len(count) > 1:
+        raise ValueError(f"rows of {case.set}, {case.noise} are means over {sorted(count)} images")
+    head = [f"{SETS[case.set]} ({count.pop()}), {kind.title}"]
+    head += [f"{kind.unit} {level:g}" if kind.unit else "PSNR / SSIM" for level in levels]
+    head.append(f"MP/s, {kind.unit} {middle:g}" if len(levels) > 1 else "MP/s")
+    # With more levels the settings would outgrow the rest; quality.json has them.
+    head += ["least PSNR"] * (case.noise == "clean") + ["settings"] * (len(levels) == 1)
+    lines = [row(head), row(["---"] * len(head))]
+    for name in [one.name for one in contenders(case)]:
+        own = {case_of(r).level or 0: r for r in rows if r["contender"] == name}
+        if not own:
+            continue
+        some = next(iter(own.values()))
+        cells = [name + " (8-bit input)" * some["eight_bit"]]
+        for level in levels:
+            r = own.get(level)
+            cells.append(f"{r['psnr']:.2f} / {r['ssim']:.3f}" if r else "")
+        speed = own[middle]["mp_per_s"] if middle in own else None
+        cells.append("" if speed is None else f"{speed:.2g}" if speed < 10 else f"{speed:.0f}")
+        if case.noise == "clean":
+            cells.append(f"{some['psnr_least']:.2f}")
+        if len(levels) == 1:
+            cells.append(", ".join(f"{key} {value:g}" for key, value in some["settings"].items()))
+        lines.append(row(cells))
+    return lines
+
+
+def quality_markdown(results: dict[str, Any]) -> str:
+    """All tables of the quality suite, in the order of benchmarks/cases.py."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {
+        (noise, name): [] for noise, kind in NOISES.items() for name in SETS
+    }
+    versions: set[str] = set()
+    for one in results["rows"]:
+        case = case_of(one)
+        groups[case.noise, case.set].append(one)
+        versions |= {f"{name} {number}" for name, number in one["versions"].items()}
+    machine = results["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['processors']} processors, Python {machine['python']}, "
+        + ", ".join(sorted(versions))
+        + f"; {machine['date']}. PSNR in dB / SSIM, means over the images.",
+    ]
+    for rows in groups.values():
+        if rows:
+            lines += ["", *quality_table(rows)]
+    return "\n".join(lines) + "\n"
+
+
+SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "speed": markdown,
+    "quality": quality_markdown,
+}
+"""What each JSON file becomes."""
+
+
+def marks(section: str) -> tuple[str, str]:
+    return f"<!-- {section}:begin -->", f"<!-- {section}:end -->"
+
+
+def placed(readme: str, text: str, section: str) -> str:
+    """README with the text between the marks of a section."""
+    begin, end = marks(section)
+    if readme.count(begin) != 1 or readme.count(end) != 1:
+        raise ValueError(f"README.md must hold {begin} and {end} once each")
+    before, rest = readme.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{text}{end}{after}"
+
+
+def rendered(readme: str) -> str:
+    """README with the tables of all figures there are."""
+    for section, text in SECTIONS.items():
+        path = ROOT / "benchmarks" / "results" / f"{section}.json"
+        if path.exists():
+            readme = placed(readme, text(json.loads(path.read_text())), section)
+    return readme
 
 
 def main() -> int:
@@ -128,9 +217,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     arguments = parser.parse_args()
     path = ROOT / "README.md"
-    results = json.loads((ROOT / "benchmarks" / "results" / "speed.json").read_text())
     readme = path.read_text()
-    text = placed(readme, markdown(results))
+    text = rendered(readme)
     if arguments.check:
         return int(text != readme)
     path.write_text(text)

@@ -182,7 +182,7 @@ def _check_sigma(sigma: Any, shape: tuple[int, ...]) -> Sigma | None:
     values = np.asarray(sigma, dtype=np.float64)
     if not np.isfinite(values).all() or values.min(initial=0) < 0 or values.max(initial=0) > 1e100:
         raise ParameterError("sigma", "must be finite and at least 0 everywhere")
-    if values.shape == (channels,):
+    if values.shape == (channels,) and channels > 1:
         if not values.all():
             raise ParameterError("sigma", "must be above 0 for each channel", sigma)
         return tuple(values.tolist())
@@ -190,7 +190,6 @@ def _check_sigma(sigma: Any, shape: tuple[int, ...]) -> Sigma | None:
         return values
     raise ParameterError(
         "sigma",
-        f"must be one number, one for each of {channels} channels, or a map of shape "
-        f"{tuple(space)}",
-        values.shape,
+        f"must be one number, one for each channel, or a map of shape {tuple(space)}",
+        sigma,
     )

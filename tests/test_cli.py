@@ -120,7 +120,8 @@ def test_denoise_has_the_options_of_the_methods_and_no_others():
     methods = nlmeans.METHODS.values()
     options = {field.name for method in methods for field in fields(method) if field.init}
     own = {"output_dir", "method", "white", "format", "force", "workers", "quiet", "verbose"}
-    assert {o.name for o in options_of("denoise")} == options | own | {"as_json"}
+    noise = {"noise", "gain", "scales", "chroma", "as_json"}
+    assert {o.name for o in options_of("denoise")} == options | own | noise
 
 
 def test_h_is_the_strength_and_not_help(folder, capsys):

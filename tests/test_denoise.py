@@ -378,7 +378,8 @@ def test_options_reach_the_method():
     ):
         options = {"center": "max"} | base | change
         result = denoise(image, **options)
-        np.testing.assert_allclose(result, from_oracle(image, **options), rtol=0, atol=1e-3)
+        expected = from_oracle(image, patchwise=True, **options)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-3)
         assert all(np.abs(result - other).max() > 0.01 for other in seen)
         seen.append(result)
 
@@ -451,7 +452,12 @@ BAD_NUMBERS = [-1, -0.001, NAN, INF, -INF, "10", "", True, 1j, [5], {}, 10**400]
 
 BAD_OPTIONS = [
     *(("h", value, "must be a finite number, at least 0") for value in BAD_NUMBERS),
-    *(("sigma", value, "must be a finite number, at least 0") for value in BAD_NUMBERS),
+    *(
+        ("sigma", value, "must be a finite number, at least 0")
+        for value in BAD_NUMBERS
+        if np.ndim(value) == 0
+    ),
+    ("sigma", [5], "must be one number, one for each channel, or a map of shape (9, 8)"),
     *(
         (name, value, "must be an integer, at least 0")
         for name in ("patch_radius", "search_radius")

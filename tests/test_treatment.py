@@ -258,7 +258,7 @@ def test_what_is_told_gives_the_same_again(given, crop):
             {"scales": (3, -1)},
             "^scales must be a finite number, at least 0",
         ),
-        ({"sigma": [3, 4, 5]}, r"^sigma must be one number, one for each of 1 channels"),
+        ({"sigma": [3, 4, 5]}, r"^sigma must be one number, one for each channel"),
         ({"sigma": np.ones((3, 3))}, r"^sigma must be one number, .* map of shape \(64, 60\)"),
         ({"sigma": np.full((64, 60), -1.0)}, "^sigma must be finite and at least 0 everywhere"),
         ({"sigma": np.full((64, 60), np.nan)}, "^sigma must be finite and at least 0 everywhere"),

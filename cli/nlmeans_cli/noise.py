@@ -62,6 +62,8 @@ def noise(
     rounded and clipped to the range of their depth, so that noise in black and white is cut off;
     floats are not. Alpha gets no noise.
     """
+    if sigma is None and kind != "poisson":
+        raise click.UsageError("missing option '--sigma'")
     inout.check_paths([source], [target], force=force, format=format)
     picture = inout.read(source)
     inout.check_target(target, picture, format)

@@ -13,8 +13,9 @@ from nlmeans.noise.varying import affine_variance, sigma_grid, spread_over
 from nlmeans.validation import check_array, check_channel_axis
 
 SIGNIFICANT = 10.0
-"""Standard errors that the gain must be above 0. White noise of sigma 5 passes on 1 photograph in
-68 for its texture, and with 5 in place of 10 on 4; noise of variance x on 88 %."""
+"""Standard errors that the gain must be above 0. Of 62 photographs of BSDS500 (training) none with
+white noise of sigma 5 passes for its texture, and with 5 in place of 10 one; with noise of
+variance x 85 % do."""
 
 
 @dataclass(frozen=True)

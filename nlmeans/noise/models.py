@@ -37,7 +37,7 @@ class Gaussian(Pointwise):
     sigma: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", positive("sigma", self.sigma))
+        object.__setattr__(self, "sigma", check_number("sigma", self.sigma, above=0, most=1e100))
 
     def _std(self, x: np.ndarray) -> np.ndarray:
         return np.full(x.shape, self.sigma)

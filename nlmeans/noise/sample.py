@@ -12,10 +12,9 @@ from nlmeans.noise.varying import FEWEST
 BLOCKS = 20_000
 """Blocks at the scale of the image: the time for larger images is that of these."""
 
-NEAREST = 2.5, 1.5
-"""Blocks nearer to saturation than so many sigma are left out; the second if the first leaves
-less than a fifth. At sigma 15, clipped, the error over BSD68 is 0.38 with 2.5 and 0.68 with 1.5; at
-50 no gray is 2.6 sigma from both ends."""
+NEAREST = 1.5
+"""Blocks nearer to saturation than so many sigma are left out. On 62 photographs of BSDS500
+(training), clipped, the error is the same within 0.05 for 1.5 to 3 at sigma 5 to 50."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,7 @@ def _unclipped(
         low = (saturated[0] - raw.mean) / sigma
         high = (saturated[1] - raw.mean) / sigma
         near = np.where(masked, -math.inf, np.minimum(-low, high).min(1))
-        whole = near >= NEAREST[0]
-        if whole.mean() < 0.2:
-            whole = near >= NEAREST[1]
+        whole = near >= NEAREST
         if not whole.any():
             break
         kept = _clipped_variance(low, high, ndtr).mean(1)

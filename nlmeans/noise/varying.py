@@ -9,7 +9,7 @@ from nlmeans.noise.blocks import LEAST, SIDE, Blocks, joint_variance
 BINS = 16
 """Ranges of intensity a variance is found for."""
 
-AGREE, MOST = 0.15, 0.7
+AGREE, MOST = 0.2, 0.6
 """A line is believed if this share of the bins, the second, is within the first part of it."""
 
 FEWEST = 24
@@ -61,7 +61,7 @@ def affine_variance(blocks: Blocks) -> tuple[float, float, float]:
         scale = max(1.4826 * float(np.median(np.abs(rest))), 1.0)
         robust = np.maximum(1 - (rest / (4.685 * scale)) ** 2, 0) ** 2
         error *= scale
-    # Texture gives one clean photograph in five a gain, but its variances lie off any line.
+    # Texture may give an image a gain, too, but its variances lie off any line.
     agree = (np.abs(rest) * spread <= AGREE * (gain * level + offset)).mean()
     return gain, offset, gain / error if error > 0 and agree >= MOST else 0.0
 
