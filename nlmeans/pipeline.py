@@ -11,6 +11,7 @@ from nlmeans.denoisers import METHODS, Denoiser
 from nlmeans.denoisers.base import Preset, Progress
 from nlmeans.dtypes import from_float
 from nlmeans.errors import ParameterError
+from nlmeans.sure import refined_h
 from nlmeans.treatment import (
     Noise,
     check_chroma,
@@ -38,11 +39,15 @@ class DenoiseInfo:
     noise : nlmeans.treatment.Noise
         What was given or found of the noise: `model`, `sigma`, `gain` and `scales`, which give the
         same result when they are given to `denoise`, and the `estimate`, if that was made.
+    risk : float or None
+        With `tune`, the mean squared error that is estimated for h, in squared units of what
+        settings are in; it can be negative by chance.
     """
 
     method: str
     settings: dict[str, Any]
     noise: Noise
+    risk: float | None = None
 
     @property
     def estimated_sigma(self) -> float | None:
@@ -61,6 +66,31 @@ def build(method: str, options: dict[str, Any]) -> Denoiser:
                 name, f"is not an option of method {method!r}, which takes {', '.join(known)}"
             )
     return chosen(**given)
+
+
+def check_tune(tune: Any, method: str, options: dict[str, Any]) -> None:
+    """Check that there is an h to refine."""
+    if not isinstance(tune, bool):
+        raise ParameterError("tune", "must be True or False", tune)
+    if tune and method != "nlm":
+        raise ParameterError("tune", f"is not an option of method {method!r}, only of nlm", tune)
+    if tune and options.get("h") is not None:
+        raise ParameterError("tune", "must not be given with h, which it chooses", tune)
+
+
+def tuned(
+    image: np.ndarray, method: str, options: dict[str, Any], denoiser: Any, workers: int
+) -> tuple[Denoiser, float]:
+    """The denoiser of an image (*space, C) with the h of least estimated risk, and that risk."""
+    if not denoiser.h:  # no noise
+        return denoiser, 0.0
+    fixed = options | settings_of(denoiser)
+
+    def run(z: np.ndarray, *, h: float) -> np.ndarray:
+        return settle(z, method, fixed | {"h": h})(z, workers=workers)
+
+    h, risk = refined_h(image, denoiser.sigma, denoiser.h, run)
+    return settle(image, method, fixed | {"h": h}), risk
 
 
 def settings_of(denoiser: Denoiser) -> dict[str, Any]:
@@ -151,6 +181,7 @@ def denoise(
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
+    tune: bool = False,
     engine: str | None = None,
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
@@ -176,6 +207,7 @@ def denoise(
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
+    tune: bool = False,
     engine: str | None = None,
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
@@ -200,6 +232,7 @@ def denoise(
     h_color: float | None = None,
     radius: int | None = None,
     std: float | None = None,
+    tune: bool = False,
     engine: str | None = None,
     workers: int | None = None,
     progress: Callable[[float], None] | None = None,
@@ -262,6 +295,10 @@ def denoise(
         "mean" and "median": r of a box of 2 r + 1 pixels; default 1.
     std : float, optional
         "gaussian": standard deviation in pixels; default 1.
+    tune : bool, optional
+        "nlm" with sigma: refine the h of the rule, by Stein's unbiased estimate of the risk from
+        the image itself (`nlmeans.sure`), which takes ten runs on up to 65536 pixels. It presumes
+        that the noise is Gaussian and not clipped.
     engine : {"numba", "reference"}, optional
         "nlm" and "ridge": what computes it; default "numba".
     workers : int, optional
@@ -304,6 +341,8 @@ def denoise(
        for image denoising: the NL-Ridge approach", ICIP 2022.
     .. [4] S. Herbreteau, C. Kervrann, "Unsupervised linear and iterative combinations of patches
        for image denoising", arXiv:2212.00422 ("ridge", preset "best").
+    .. [5] D. Van De Ville, M. Kocher, "SURE-based non-local means", IEEE Signal Processing Letters
+       16(11), 2009; S. Ramani, T. Blu, M. Unser, "Monte-Carlo SURE", IEEE TIP 17(9), 2008 (tune).
 
     Examples
     --------
@@ -325,12 +364,18 @@ def denoise(
     }  # fmt: skip
     x = array[..., np.newaxis] if axis is None else np.moveaxis(array, axis, -1)
     chroma = check_chroma(chroma, x.shape[-1])
+    check_tune(tune, method, options)
     known = {"noise": noise, "sigma": sigma, "gain": gain, "scales": scales}
     found = find_noise(x, check(method, options, **known), **known)
     settings: dict[str, Any] = {}
+    risks: list[float] = []
 
     def run(z: np.ndarray, strength: float, report: Progress | None) -> np.ndarray:
-        denoiser = settle(z, method, with_strength(method, options, found, strength))
+        given = with_strength(method, options, found, strength)
+        denoiser = settle(z, method, given)
+        if tune:
+            denoiser, risk = tuned(z, method, given, denoiser, threads)
+            risks.append(risk)
         settings.update(settings_of(denoiser))
         return denoiser(z, workers=threads, progress=report)
 
@@ -338,4 +383,4 @@ def denoise(
     result = y[..., 0] if axis is None else np.moveaxis(y, -1, axis)
     if not return_info:
         return result
-    return result, DenoiseInfo(method, settings, found)
+    return result, DenoiseInfo(method, settings, found, risks[-1] if risks else None)

@@ -107,9 +107,14 @@ def estimated_noise(image: np.ndarray, *, white_only: bool) -> Noise:
         Whether one sigma is all that the method can use.
     """
     estimate = estimate_noise(image, channel_axis=-1)
-    if white_only or estimate.white:
+    if white_only:
         return Noise(sigma=estimate.strength, estimate=estimate)
-    return Noise(scales=estimate.scales, estimate=estimate)
+    if not estimate.white:
+        return Noise(scales=estimate.scales, estimate=estimate)
+    if estimate.signal_dependent:
+        gain, sigma = estimate.gain, estimate.offset_variance**0.5
+        return Noise("poisson-gaussian", sigma, gain, estimate=estimate)
+    return Noise(sigma=estimate.strength, estimate=estimate)
 
 
 def treated(

@@ -120,7 +120,7 @@ def test_denoise_has_the_options_of_the_methods_and_no_others():
     methods = nlmeans.METHODS.values()
     options = {field.name for method in methods for field in fields(method) if field.init}
     own = {"output_dir", "method", "white", "format", "force", "workers", "quiet", "verbose"}
-    noise = {"noise", "gain", "scales", "chroma", "as_json"}
+    noise = {"noise", "gain", "scales", "chroma", "tune", "as_json"}
     assert {o.name for o in options_of("denoise")} == options | own | noise
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.fft import dctn, idctn
 from scipy.ndimage import gaussian_filter
 
-from nlmeans import METHODS, ParameterError, add_noise, denoise, estimate_noise, psnr
+from nlmeans import METHODS, ParameterError, add_noise, denoise, estimate_noise, mse, psnr
 from nlmeans.color import opponent
 from nlmeans.noise.few_counts import in_rounds
 from nlmeans.noise.models import Poisson, noise_model
@@ -338,3 +338,41 @@ def test_counts_too_few_to_tell_their_gain_are_said(rng):
     image = rng.poisson(0.01, (64, 64)) * 5.0
     with pytest.raises(ParameterError, match=r"^gain can not be estimated from this image"):
         denoise(image, noise="poisson")
+
+
+# h by the estimated risk
+
+
+@pytest.mark.parametrize("preset", ["fast", "balanced", "best"])
+def test_tuned_h_is_better_and_its_risk_is_told(preset, camera):
+    clean = camera[:200, :200].astype(np.float64)
+    noisy = add_noise(clean, 8, rng=0)
+    run = {"sigma": 8.0, "preset": preset}
+    result, info = denoise(noisy, tune=True, return_info=True, **run)
+    assert info.risk == pytest.approx(mse(clean, result), rel=0.1)
+    assert mse(clean, result) < 0.98 * mse(clean, denoise(noisy, **run))
+    np.testing.assert_array_equal(denoise(noisy, **info.settings), result)
+
+
+def test_h_is_tuned_in_a_stabilized_image_and_at_every_strength(crop):
+    noisy = add_noise(crop, noise="poisson", gain=4, rng=0)
+    _, info = denoise(noisy, noise="poisson", gain=4, tune=True, return_info=True)
+    transform = noise_model("poisson", gain=4)
+    _, stabilized = denoise(transform.stabilize(noisy), sigma=1.0, tune=True, return_info=True)
+    assert (info.settings, info.risk) == (stabilized.settings, stabilized.risk)
+    _, info = denoise(noisy, scales=(20.0, 12.0), tune=True, return_info=True)
+    _, single = denoise(noisy, sigma=20.0, tune=True, return_info=True)
+    assert info.settings == single.settings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tune": True, "h": 3}, "^tune must not be given with h"),
+        ({"tune": True, "method": "ridge"}, "^tune is not an option of method 'ridge'"),
+        ({"tune": 1}, "^tune must be True or False"),
+    ],
+)
+def test_tune_needs_an_h_to_choose(given, message, crop):
+    with pytest.raises(ParameterError, match=message):
+        denoise(crop, **given)

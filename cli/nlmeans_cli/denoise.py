@@ -194,10 +194,14 @@ def _page_record(info: DenoiseInfo, levels: Levels) -> dict[str, Any]:
         "scales": found.scales,
     }
     stabilized = found.model != "gaussian"
+    risk = info.risk
+    if risk is not None and not stabilized:
+        risk /= levels.scale**2
     return {
         "settings": info.settings if stabilized else levels.to_levels(info.settings),
         "noise": levels.to_levels(noise),
         "estimated_sigma": levels.to_levels({"sigma": info.estimated_sigma})["sigma"],
+        "estimated_mse": risk,
     }
 
 

@@ -108,6 +108,11 @@ noise_options = together(
         type=float,
         help="Strength for colors, as a multiple of that for lightness.  [default: 1]",
     ),
+    click.option(
+        "--tune",
+        is_flag=True,
+        help="nlm: refine the strength by an estimate of the error that is left (SURE).",
+    ),
 )
 output = together(
     click.option(

@@ -8,7 +8,7 @@ import numpy as np
 import nlmeans
 from nlmeans import DenoiseInfo
 from nlmeans.files import Picture
-from nlmeans.pipeline import check
+from nlmeans.pipeline import check, check_tune
 from nlmeans.validation import check_workers
 from nlmeans_cli.progress import Callback, part
 from nlmeans_cli.units import Levels
@@ -25,6 +25,7 @@ def check_options(
     rest = dict(options)
     noise = {name: rest.pop(name, None) for name in ("noise", "sigma", "gain", "scales")}
     rest.pop("chroma", None)  # depends on the channels
+    check_tune(rest.pop("tune", False), method, rest)
     check(method, rest, **noise)
 
 
