@@ -56,8 +56,8 @@ def benchmark(
         levels = Levels.of(picture.pixels.dtype, white)
         with errors.about(image=image):
             if h is None and sigma is None:
-                estimates = estimate_pages(picture)
-                sigma = sum(estimates) / len(estimates) / levels.scale
+                strengths = [estimate.strength for estimate in estimate_pages(picture)]
+                sigma = sum(strengths) / len(strengths) / levels.scale
         runs, reasons = {}, {}
         for method in CONTENDERS:
             names = {field.name for field in fields(METHODS[method])}  # type: ignore[arg-type]

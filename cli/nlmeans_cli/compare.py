@@ -108,7 +108,8 @@ def compare(
                 results.append({"method": None} | _quality(clean, picture, white))
             if h is None and sigma is None:
                 estimates = estimate_pages(picture)
-                sigma = sum(estimates) / len(estimates) / levels.scale
+                strengths = [estimate.strength for estimate in estimates]
+                sigma = sum(strengths) / len(strengths) / levels.scale
         contest = Contest(picture, levels, {"h": h, "sigma": sigma}, workers, clean, white)
         chosen = list(dict.fromkeys(methods)) or list(METHODS)
         for index, name in enumerate(chosen):

@@ -1,12 +1,13 @@
 """`nlm info`."""
 
 import os
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import click
 
-from nlmeans import ParameterError
+from nlmeans import NoiseEstimate, ParameterError
 from nlmeans.files import Picture
 from nlmeans.validation import check_number
 from nlmeans_cli import errors, inout, options, report
@@ -24,8 +25,10 @@ from nlmeans_cli.units import Levels
 def info(paths: tuple[str, ...], white: float | None, as_json: bool) -> int:
     """Tell what image files hold, and how noisy they are.
 
-    The noise level is estimated for each page, in 8-bit gray levels and in the units of the file.
-    Texture is taken for noise: natural images without any are found to have 1 to 2 levels.
+    The noise of each page is estimated: its standard deviation in 8-bit gray levels and in the
+    units of the file, what is left of it at half and quarter size if it is correlated between
+    pixels, and how its variance grows with the level if it does. What is told is what
+    'nlm denoise' goes by.
     """
     inout.check_paths(paths, (), force=False, format=None)
     if white is not None:
@@ -62,9 +65,25 @@ def _describe(path: str, white: float | None) -> dict[str, Any]:
     try:
         native = estimate_pages(picture)
     except ParameterError as error:  # a depth or values that can not be denoised
-        return record | {"sigma": None, "sigma_native": None, "reason": str(error)}
-    levels = Levels.of(pixels.dtype, white)
-    return record | {"sigma": [s / levels.scale for s in native], "sigma_native": native}
+        return record | {"sigma": None, "sigma_native": None, "noise": None, "reason": str(error)}
+    scale = Levels.of(pixels.dtype, white).scale
+    return record | {
+        "sigma": [page.strength / scale for page in native],
+        "sigma_native": [page.strength for page in native],
+        "noise": [_in_levels(page, scale) for page in native],
+    }
+
+
+def _in_levels(noise: NoiseEstimate, scale: float) -> dict[str, Any]:
+    """An estimate in 8-bit gray levels."""
+    power = {"white": 0, "signal_dependent": 0, "blocks": 0, "variation": 0, "offset_variance": 2}
+
+    def converted(value: Any, factor: float) -> Any:
+        if isinstance(value, tuple):
+            return tuple(converted(one, factor) for one in value)
+        return value / factor if factor != 1 else value
+
+    return {k: converted(value, scale ** power.get(k, 1)) for k, value in asdict(noise).items()}
 
 
 def _metadata(picture: Picture) -> dict[str, Any]:
@@ -96,9 +115,11 @@ def _print(record: dict[str, Any], *, after_another: bool) -> None:
         for name, value in record["metadata"].items()
     ]
     if record["sigma"] is None:
-        sigma = f"not estimated: {record['reason']}"
+        noise = f"not estimated: {record['reason']}"
     else:
-        sigma = f"{_range(record['sigma'])} of 255, {_range(record['sigma_native'])} in the file"
+        noise = f"{_range(record['sigma'])} of 255, {_range(record['sigma_native'])} in the file"
+        kinds = dict.fromkeys(map(_kind, record["noise"]))
+        noise += "; " + "; ".join(kinds) if len(kinds) == 1 else "; pages differ"
     if after_another:
         report.out("")
     for name, value in {
@@ -109,9 +130,20 @@ def _print(record: dict[str, Any], *, after_another: bool) -> None:
         "depth": record["dtype"],
         "values": f"{record['smallest']:g} to {record['largest']:g}",
         "metadata": ", ".join(kept) or "none",
-        "noise": sigma,
+        "noise": noise,
     }.items():
         report.out(f"{name:9} {report.printable(value)}")
+
+
+def _kind(noise: dict[str, Any]) -> str:
+    """What `denoise` makes of an estimate, in 8-bit gray levels."""
+    if not noise["white"]:
+        half = ", ".join(f"{level:.3g}" for level in noise["scales"])
+        return f"correlated between pixels, {half} at scales 1, 2, 4"
+    if noise["signal_dependent"]:
+        gain, offset = noise["gain"], noise["offset_variance"]
+        return f"variance {gain:.3g} * level + {offset:.3g}"
+    return "white" if noise["sigma"] else "none found"
 
 
 def _range(values: list[float]) -> str:

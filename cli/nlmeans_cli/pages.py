@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import nlmeans
-from nlmeans import DenoiseInfo
+from nlmeans import DenoiseInfo, NoiseEstimate
 from nlmeans.files import Picture
 from nlmeans.pipeline import check, check_tune
 from nlmeans.validation import check_workers
@@ -65,7 +65,7 @@ def denoise_pages(
     return with_pages(picture, pages), infos
 
 
-def estimate_pages(picture: Picture) -> list[float]:
-    """Estimate the noise level of each page, in the units of the image."""
+def estimate_pages(picture: Picture) -> list[NoiseEstimate]:
+    """Estimate the noise of each page, in the units of the image."""
     axis = picture.channel_axis
-    return [nlmeans.estimate_sigma(page, channel_axis=axis) for page in pages_of(picture)]
+    return [nlmeans.estimate_noise(page, channel_axis=axis) for page in pages_of(picture)]
