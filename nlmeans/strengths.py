@@ -17,9 +17,10 @@ from nlmeans.dtypes import working_dtype
 Run = Callable[[np.ndarray, float, Progress | None], np.ndarray]
 """Denoise an image (*space, C) with a strength that is so many times the one settled."""
 
-STEP = 1.3
-"""Ratio of neighboring strengths of a map: between two of them, on photographs with ramps of sigma,
-the result is less than 0.02 dB below that of steps of 1.05."""
+STEP = 1.1
+"""Ratio of neighboring strengths of a map at most. On three photographs whose sigma rises from 5 to
+40 over 256 pixels steps of 1.1 cost up to 0.06 dB against 1.05, of 1.2 up to 0.4, of 1.3 up to 1.2;
+dividing the image by the map, for one run in all, cost 0.1 to 0.3 dB and fails at steps of it."""
 
 WIDEST = 100.0
 """Strengths further below the largest of a map are taken for this part of it."""

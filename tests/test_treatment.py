@@ -52,14 +52,15 @@ def test_each_pixel_of_a_map_has_the_result_for_its_own_sigma(method, crop):
 
 
 def test_between_two_levels_a_map_is_near_the_result_for_its_sigma(crop):
-    """Of a series from 10 to 20 by 1.26 the value 14.3 is none; its neighbors are 1.4 off."""
+    """Of a series from 10 to 20 by 2 ** (1 / 8) the value 13.5 is none."""
     noisy = add_noise(crop, 14, rng=0)
-    sigma = np.full(crop.shape, 14.3)
+    sigma = np.full(crop.shape, 13.5)
     sigma[0, 0], sigma[0, 1] = 10, 20
-    result, exact = denoise(noisy, sigma=sigma), denoise(noisy, sigma=14.3)
-    assert np.abs(result - exact)[1:].mean() < 0.5
-    for neighbor in (10 * 2 ** (1 / 3), 10 * 2 ** (2 / 3)):
-        assert np.abs(denoise(noisy, sigma=neighbor) - exact)[1:].mean() > 1.2
+    result, exact = denoise(noisy, sigma=sigma), denoise(noisy, sigma=13.5)
+    below, above = (denoise(noisy, sigma=10 * 2 ** (k / 8)) for k in (3, 4))
+    share = 8 * np.log2(1.35) - 3
+    np.testing.assert_allclose(result[1:], (below + share * (above - below))[1:], atol=1e-9)
+    assert np.abs(result - exact)[1:].mean() < 0.3 * np.abs(above - below)[1:].mean()
 
 
 def test_where_sigma_is_zero_the_image_is_kept(crop):
