@@ -109,7 +109,7 @@ def test_examples_are_valid_command_lines(command):
 @pytest.mark.parametrize(
     ("command", "option"),
     [("denoise", "h"), ("denoise", "sigma"), ("denoise", "h_color"), ("noise", "sigma"),
-     ("compare", "h"), ("compare", "sigma")],
+     ("compare", "h"), ("compare", "sigma"), ("denoise", "gain"), ("noise", "gain")],
 )  # fmt: skip
 def test_help_tells_the_unit(command, option):
     (found,) = [o for o in options_of(command) if o.name == option]
@@ -254,6 +254,36 @@ def test_verbose_and_json_tell_the_settings_in_gray_levels(folder, capsys):
     assert len(err.splitlines()) == 1
     assert f"sigma={estimate:.4g}" in err
     assert "estimated" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "given"),
+    [
+        ("--noise poisson --gain 2", {"noise": "poisson", "gain": 2 * 257}),
+        ("--noise poisson-gaussian --gain 2 --sigma 5",
+         {"noise": "poisson-gaussian", "gain": 2 * 257, "sigma": 5 * 257}),
+        ("--noise rician --sigma 15", {"noise": "rician", "sigma": 15 * 257}),
+        ("--noise speckle --sigma 0.2", {"noise": "speckle", "sigma": 0.2}),
+        ("--scales 12,6.5", {"scales": (12 * 257, 6.5 * 257)}),
+        ("--sigma 15 --chroma 2", {"sigma": 15 * 257, "chroma": 2}),
+        ("--sigma 15 --tune", {"sigma": 15 * 257, "tune": True}),
+    ],
+)  # fmt: skip
+def test_noise_is_told_in_gray_levels_too(args, given, folder, capsys):
+    """But for speckle, whose sigma is a factor."""
+    image = noisy((36, 40, 3)).astype(np.uint16) * 257
+    save("in.tif", image)
+    assert main(["denoise", "in.tif", "out.tif", "--json", *args.split()]) == 0
+    expected, info = nlmeans.denoise(image, channel_axis=-1, return_info=True, **given)
+    np.testing.assert_array_equal(load("out.tif"), expected)
+    ((page,),) = (record["pages"] for record in json.loads(capsys.readouterr().out))
+    level = {"sigma": 1 if info.noise.model == "speckle" else 257, "gain": 257}
+    for name, unit in level.items():
+        value = getattr(info.noise, name)
+        assert page["noise"][name] == (None if value is None else pytest.approx(value / unit))
+    assert page["noise"]["noise"] == info.noise.model
+    if info.risk is not None:
+        assert page["estimated_mse"] == pytest.approx(info.risk / 257**2)
 
 
 def test_pipes(folder):
@@ -430,6 +460,26 @@ def test_info(folder, capsys):
     assert "DPI (300 x 300)" in out or "DPI (299.999 x 299.999)" in out
 
 
+def test_info_tells_what_the_noise_is_like(folder, capsys, camera):
+    clean = camera
+    save("white.png", nlmeans.add_noise(clean, 10, rng=0))
+    save(
+        "counts.tif",
+        257 * nlmeans.add_noise(clean.astype(np.uint16), noise="poisson", gain=4, rng=0),
+    )
+    assert main(["info", "white.png", "counts.tif", "--json"]) == 0
+    white, counts = (record["noise"][0] for record in json.loads(capsys.readouterr().out))
+    assert white["white"]
+    assert not white["signal_dependent"]
+    assert white["sigma"] == pytest.approx(10, abs=0.5)
+    assert counts["signal_dependent"]
+    assert counts["gain"] == pytest.approx(4, rel=0.1)
+    assert main(["info", "white.png", "counts.tif"]) == 0
+    out = capsys.readouterr().out
+    assert "in the file; white" in out
+    assert f"variance {counts['gain']:.3g} * level + " in out
+
+
 def test_info_of_what_can_not_be_denoised(folder, capsys):
     save("nan.tif", np.full((24, 20), np.nan, np.float32))
     assert main(["info", "nan.tif"]) == 0
@@ -437,6 +487,14 @@ def test_info_of_what_can_not_be_denoised(folder, capsys):
     assert main(["info", "nan.tif", "--json"]) == 0
     (record,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert record["sigma"] is None
+
+
+def test_noise_of_a_model(folder):
+    save("clean.png", np.full((60, 60), 100, np.uint8))
+    assert main(["noise", "clean.png", "out.png", "--noise", "poisson", "--gain", "4"]) == 0
+    expected = nlmeans.add_noise(load("clean.png"), noise="poisson", gain=4, rng=0)
+    np.testing.assert_array_equal(load("out.png"), expected)
+    assert set(np.unique(expected)) <= set(range(0, 256, 4))
 
 
 # The terminal -------------------------------------------------------------------------------------
