@@ -8,9 +8,10 @@ import numpy as np
 
 from nlmeans.affinity import Center, PatchKernel
 from nlmeans.denoisers import METHODS, Denoiser
-from nlmeans.denoisers.base import Preset, Progress
+from nlmeans.denoisers.base import Preset
 from nlmeans.dtypes import from_float
 from nlmeans.errors import ParameterError
+from nlmeans.progress import Progress
 from nlmeans.sure import refined_h
 from nlmeans.treatment import (
     Noise,

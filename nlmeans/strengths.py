@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from nlmeans.color import opponent
-from nlmeans.denoisers.base import Progress, part
 from nlmeans.dtypes import working_dtype
+from nlmeans.progress import Progress, part
 
 Run = Callable[[np.ndarray, float, Progress | None], np.ndarray]
 """Denoise an image (*space, C) with a strength that is so many times the one settled."""

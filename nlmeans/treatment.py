@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from nlmeans.denoisers.base import Progress
 from nlmeans.dtypes import working_dtype
 from nlmeans.errors import ParameterError
 from nlmeans.noise import few_counts
 from nlmeans.noise.estimate import NoiseEstimate, estimate_noise
 from nlmeans.noise.fit import check_parameters, fitted_noise_model
 from nlmeans.noise.models import NOISE_MODELS, Poisson, PoissonGaussian, noise_model
+from nlmeans.progress import Progress
 from nlmeans.strengths import Run, with_chroma, with_map, with_scales
 from nlmeans.validation import check_choice, check_number
 

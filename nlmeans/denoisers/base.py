@@ -1,11 +1,11 @@
 """What a denoising method has to offer."""
 
-from collections.abc import Callable
 from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
-Progress = Callable[[float], None]
+from nlmeans.progress import Progress
+
 Preset = Literal["fast", "balanced", "best"]
 """How much to spend, for the methods that leave the choice; each says what on."""
 
@@ -42,11 +42,3 @@ class Denoiser(Protocol):
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
         """Denoise an image (*space, C), as settled; returns floats (*space, C)."""
-
-
-def part(progress: Progress | None, start: float, stop: float) -> Progress | None:
-    """What reports the progress of a part of the work as one of the whole."""
-    if progress is None:
-        return None
-    report = progress
-    return lambda fraction: report(start + (stop - start) * fraction)

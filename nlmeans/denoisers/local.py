@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nlmeans.denoisers.base import Progress
 from nlmeans.dtypes import working_dtype
+from nlmeans.progress import Progress
 from nlmeans.validation import DTYPES, check_integer, check_number
 
 

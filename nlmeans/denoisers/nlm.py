@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Self, get_args
 import numpy as np
 
 from nlmeans.affinity import Center, PatchGaussian, PatchKernel
-from nlmeans.denoisers.base import Preset, Progress, part
+from nlmeans.denoisers.base import Preset
 from nlmeans.engines import ENGINES, get_engine
 from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import Window, per_axis
 from nlmeans.operation import NonLocalMean
+from nlmeans.progress import Progress, part
 from nlmeans.rules import (
     PLAIN_DEFAULT,
     SECOND_PASS_CHANNELS,

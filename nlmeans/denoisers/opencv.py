@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nlmeans.denoisers.base import Progress
 from nlmeans.errors import ParameterError
+from nlmeans.progress import Progress
 from nlmeans.rules import OPENCV_COLORED_H_OVER_SIGMA, OPENCV_H_OVER_SIGMA
 from nlmeans.validation import check_integer, check_number, check_work, check_workers
 

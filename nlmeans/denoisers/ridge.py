@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nlmeans.color import opponent
-from nlmeans.denoisers.base import Preset, Progress, part
+from nlmeans.denoisers.base import Preset
 from nlmeans.dtypes import working_dtype
 from nlmeans.engines import GROUP_ENGINES, GroupEngine, get_group_engine
 from nlmeans.errors import ParameterError
 from nlmeans.groups import Groups
+from nlmeans.progress import Progress, part
 from nlmeans.rules import RidgeRule, noise_in_levels, ridge_rule
 from nlmeans.validation import DTYPES, check_choice, check_integer, check_number, check_workers
 

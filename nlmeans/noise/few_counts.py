@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nlmeans.denoisers.base import Progress, part
 from nlmeans.noise.models import Poisson, PoissonGaussian
+from nlmeans.progress import Progress, part
 
 Denoise = Callable[[np.ndarray, Progress | None], np.ndarray]
 """Denoise an image (*space, C) whose noise is Gaussian with sigma 1."""
