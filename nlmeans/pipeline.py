@@ -103,6 +103,11 @@ def settings_of(denoiser: Denoiser) -> dict[str, Any]:
     }
 
 
+def is_gray(image: np.ndarray) -> bool:
+    """Whether all channels of an image (*space, C) are the same."""
+    return all(np.array_equal(image[..., 0], image[..., c]) for c in range(1, image.shape[-1]))
+
+
 def check(method: str, options: dict[str, Any], **noise: Any) -> Denoiser:
     """Check options and what is given of the noise, as far as that does not depend on the image.
 
@@ -273,8 +278,10 @@ def denoise(
     method : {"nlm", "ridge", "opencv", "mean", "median", "gaussian"}, optional
         How to denoise.
     channel_axis : int, optional
-        Axis that counts channels; None for an image without channels. The distance of patches is
-        the mean over the channels, so that all are averaged with the same weights.
+        Axis that counts channels; None for an image without channels. All are averaged with the
+        same weights. The distance of patches is the mean over the channels; of RGB images with a
+        sigma the weighted mean over luma and chroma, 1 to 0.16 (`nlmeans.rules.CHROMA_WEIGHT`).
+        An image whose channels are equal is a gray one.
     patch_radius : int or tuple of int, optional
         "nlm" and (one int) "opencv": r of a patch of 2 r + 1 pixels, one or one per axis of space.
     search_radius : int or tuple of int, optional
@@ -366,7 +373,10 @@ def denoise(
     x = array[..., np.newaxis] if axis is None else np.moveaxis(array, axis, -1)
     chroma = check_chroma(chroma, x.shape[-1])
     check_tune(tune, method, options)
-    known = {"noise": noise, "sigma": sigma, "gain": gain, "scales": scales}
+    shape = x.shape
+    known: dict[str, Any] = {"noise": noise, "sigma": sigma, "gain": gain, "scales": scales}
+    if np.ndim(known["sigma"]) != 1 and is_gray(x):
+        x = x[..., :1]  # its channels share their noise, which no rule for channels expects
     found = find_noise(x, check(method, options, **known), **known)
     settings: dict[str, Any] = {}
     risks: list[float] = []
@@ -381,6 +391,8 @@ def denoise(
         return denoiser(z, workers=threads, progress=report)
 
     y = from_float(treated(x, found, chroma, run, progress), array.dtype)
+    if y.shape != shape:
+        y = np.repeat(y, shape[-1], -1)
     result = y[..., 0] if axis is None else np.moveaxis(y, -1, axis)
     if not return_info:
         return result

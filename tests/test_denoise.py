@@ -344,22 +344,34 @@ def test_sigma_selects_the_offset_form(given):
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-3)
 
 
+def luma_and_chroma(image):
+    """What RGB patches are compared by, written out; D of white noise stays 2 sigma^2."""
+    if image.shape[-1] != 3:
+        return image
+    r, g, b = np.moveaxis(image, -1, 0)
+    luma, red_blue, green = (r + g + b) / 3**0.5, (r - b) / 2**0.5, (r - 2 * g + b) / 6**0.5
+    scale = (3 / (1 + 0.4**2 + 0.4**2)) ** 0.5
+    return scale * np.stack([luma, 0.4 * red_blue, 0.4 * green], -1)
+
+
 @pytest.mark.parametrize("engine", ["numba", "reference"])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3])
 def test_best_is_two_passes(channels, engine):
     """The oracle twice: the second time by what the first made of the patches, small and strict."""
-    image = np.stack([noisy((6, 7)) + 10 * k for k in range(channels)], -1)
+    tilt = np.arange(7.0)
+    image = np.stack([noisy((6, 7)) + 3 * k * tilt for k in range(channels)], -1)
     sigma, search = 15.0, (2, 2)
     run = {"sigma": sigma, "preset": "best", "search_radius": 2, "engine": engine}
     result = denoise(image, channel_axis=-1, patch_radius=2, **run)
     rule = offset_rule(sigma, image, patchwise=True)
     first = oracle.nl_means(
-        image, h=rule.h_over_sigma * sigma, sigma=sigma, patch_radius=(2, 2), center="max",
-        search_radius=search, patchwise=True,
+        image, guide=luma_and_chroma(image), h=rule.h_over_sigma * sigma, sigma=sigma,
+        patch_radius=(2, 2), center="max", search_radius=search, patchwise=True,
     )  # fmt: skip
-    radius, h = ((1, 1), 0.25 * sigma) if channels == 1 else ((0, 0), 0.4 * sigma)
+    radius, part = {1: ((1, 1), 0.25), 2: ((0, 0), 0.4), 3: ((0, 0), 0.45)}[channels]
+    mixed, guide = first + 0.7 * (image - first), luma_and_chroma(first)
     expected = oracle.nl_means(
-        first + 0.7 * (image - first), guide=first, h=h, patch_radius=radius, center="max",
+        mixed, guide=guide, h=part * sigma, patch_radius=radius, center="max",
         search_radius=search, patchwise=True,
     )  # fmt: skip
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-3)
@@ -449,8 +461,10 @@ def test_any_real_number_is_a_number(number):
         (45.0, 1, (3, 10, 0.5)),
         (50.0, 1, (4, 10, 0.5)),
         (80.0, 1, (5, 10, 0.5)),
-        (7.1, 3, (1, 10, 0.6)),
-        (50.0, 3, (2, 10, 0.5)),
+        (7.1, 2, (1, 10, 0.6)),
+        (50.0, 4, (2, 10, 0.5)),
+        (42.0, 3, (1, 10, 0.8)),
+        (50.0, 3, (2, 10, 0.65)),
         (55.1, 2, (3, 10, 0.4)),
     ],
 )

@@ -377,3 +377,18 @@ def test_h_is_tuned_in_a_stabilized_image_and_at_every_strength(crop):
 def test_tune_needs_an_h_to_choose(given, message, crop):
     with pytest.raises(ParameterError, match=message):
         denoise(crop, **given)
+
+
+# Gray in three channels
+
+
+@pytest.mark.parametrize("method", ["nlm", "ridge"])
+def test_equal_channels_are_denoised_as_gray(method, crop):
+    """Their noise is the same, too: as three channels they would be left noisy."""
+    noisy = add_noise(crop, 12, rng=0)
+    rgb = np.stack([noisy] * 3, -1)
+    result = denoise(rgb, method=method, channel_axis=-1)
+    expected = np.stack([denoise(noisy, method=method)] * 3, -1)
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
+    with_chroma = denoise(rgb, method=method, channel_axis=-1, chroma=2)
+    np.testing.assert_array_equal(with_chroma, result)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self, get_args
 import numpy as np
 
 from nlmeans.affinity import Center, PatchGaussian, PatchKernel
+from nlmeans.color import compared
 from nlmeans.denoisers.base import Preset
 from nlmeans.engines import ENGINES, get_engine
 from nlmeans.errors import ParameterError
@@ -13,11 +14,11 @@ from nlmeans.neighborhood import Window, per_axis
 from nlmeans.operation import NonLocalMean
 from nlmeans.progress import Progress, part
 from nlmeans.rules import (
+    CHROMA_WEIGHT,
     PLAIN_DEFAULT,
-    SECOND_PASS_CHANNELS,
-    SECOND_PASS_GRAY,
     SecondPass,
     offset_rule,
+    second_pass,
 )
 from nlmeans.validation import DTYPES, check_choice, check_number, check_work
 
@@ -90,8 +91,7 @@ class NLMeans:
             preset=preset,
         )
         if preset == "best":
-            second = SECOND_PASS_GRAY if image.shape[-1] == 1 else SECOND_PASS_CHANNELS
-            object.__setattr__(choice, "second", second)  # never given
+            object.__setattr__(choice, "second", second_pass(image))  # never given
         operation = choice.operation(h=1.0)
         ndim = image.ndim - 1
         check_work(image.shape, operation.neighborhood.margin(ndim), operation.affinity.reach(ndim))
@@ -140,10 +140,19 @@ class NLMeans:
         operation = self.operation(self.h)
         if reason := engine.unsupported(operation):
             raise ParameterError("engine", f"{self.engine!r} can not compute this: {reason}")
+        guide = self._compared(image)
         if self.second is None or not self.sigma:
-            return engine.average(operation, image, workers=workers, progress=progress)
+            return engine.average(operation, image, guide=guide, workers=workers, progress=progress)
         first, second = part(progress, 0.0, 0.5), part(progress, 0.5, 1.0)
-        pilot = engine.average(operation, image, workers=workers, progress=first)
+        pilot = engine.average(operation, image, guide=guide, workers=workers, progress=first)
+        guide = self._compared(pilot)
         operation = self._second_operation(self.second.h_over_sigma * self.sigma)
         mixed = pilot + self.second.noise * (image - pilot)
-        return engine.average(operation, mixed, guide=pilot, workers=workers, progress=second)
+        guide = pilot if guide is None else guide
+        return engine.average(operation, mixed, guide=guide, workers=workers, progress=second)
+
+    def _compared(self, image: np.ndarray) -> np.ndarray | None:
+        """What patches are compared by: RGB with a known sigma by luma and chroma."""
+        if not self.sigma or image.shape[-1] != 3:
+            return None
+        return compared(image, CHROMA_WEIGHT)
