@@ -1,0 +1,180 @@
+"""Train the denoising network: ``python -m nlmeans.learned.train --data DIR --out DIR``.
+
+In the folder OUT are then `checkpoint.pt`, all that training goes on from; `log.csv` with the loss
+and the PSNR on photographs held out; and `curve.png`, the same drawn, if matplotlib is installed.
+It trains until it is stopped (Ctrl-C, SIGTERM), and goes on with --resume; --decay N then brings
+the learning rate down to 0 in N more steps, and ends there.
+"""
+
+import argparse
+import csv
+import io
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+
+from nlmeans.errors import NLMeansError
+from nlmeans.files.atomic import replace_file
+from nlmeans.learned.data import Crops, hold_out, load_images
+from nlmeans.learned.network import Shape
+from nlmeans.learned.training import LOSSES, Recipe, Training, read_checkpoint
+
+HELD_OUT = 12
+"""Photographs that are not trained on."""
+
+VALIDATED = (15.0, 25.0, 50.0)
+"""Noise levels that the network is tried on, in gray levels."""
+
+LOG_EVERY, VALIDATE_EVERY = 100, 1000
+"""Steps."""
+
+SAVE_SECONDS = 240.0
+"""Time that is lost at most when the machine stops."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command."""
+    options = _parser().parse_args(arguments)
+    try:
+        _train(options)
+    except NLMeansError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m nlmeans.learned.train", description=__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder of photographs, JPEG or PNG")
+    add("--out", type=Path, required=True, help="folder for checkpoint, log and curve")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on from OUT if it has something")
+    start.add_argument("--start-from", type=Path, help="go on from a checkpoint, in another OUT")
+    add("--decay", type=int, help="bring the learning rate to 0 in so many steps, then stop")
+    add("--steps", type=int, help="stop at this step, to be resumed")
+    shape, recipe = Shape(), Recipe()
+    add("--channels", type=int, choices=(1, 3), default=shape.channels)
+    add("--pairwise", default=shape.pairwise, help="f of the non-local block, or none")
+    add("--features", type=int, default=shape.features)
+    add("--halo", type=int, default=shape.halo, help="of the block's window")
+    add("--crop", type=int, default=recipe.crop, help="side of the crops of a step")
+    add("--batch", type=int, default=recipe.batch, help="number of crops of a step")
+    add("--loss", choices=sorted(LOSSES), default=recipe.loss)
+    add("--rate", type=float, default=recipe.rate, help="learning rate")
+    add("--seed", type=int, default=recipe.seed)
+    add("--device", default="cpu", help="where: cpu, cuda, ...")
+    add("--threads", type=int, default=torch.get_num_threads(), help="on the cpu")
+    add("--precision", choices=("bfloat16", "float32"), help="default: bfloat16 if it is fast")
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.out / "checkpoint.pt"
+    shape = Shape(
+        channels=options.channels,
+        features=options.features,
+        pairwise=options.pairwise,
+        halo=options.halo,
+    )
+    recipe = replace(
+        Recipe(),
+        crop=options.crop,
+        batch=options.batch,
+        loss=options.loss,
+        rate=options.rate,
+        seed=options.seed,
+    )
+    training = Training(
+        shape,
+        recipe,
+        threads=options.threads,
+        device=options.device,
+        bfloat16=_bfloat16(options),
+    )
+    if options.start_from or (options.resume and checkpoint.exists()):
+        training.load(read_checkpoint(options.start_from or checkpoint))
+    elif checkpoint.exists():
+        raise NLMeansError(f"{options.out} has a checkpoint: --resume goes on from it")
+    if options.decay and training.schedule.decay_from is None:
+        training.decay(options.decay)
+    seen, held_out = hold_out(load_images(options.data, shape.channels), HELD_OUT, seed=0)
+    crops = Crops(seen, recipe.seed)
+    squares = [_middle(image, 256) for image in held_out]
+    stop = _until_stopped()
+    saved = started = time.monotonic()
+    while not (stop() or training.schedule.finished(training.step)):
+        training.advance(crops)
+        if training.step % LOG_EVERY == 0:
+            rate = recipe.rate * training.schedule.factor(training.step)
+            row = {"step": training.step, "loss": float(np.mean(training.recent)), "rate": rate}
+            if training.step % VALIDATE_EVERY == 0 or training.schedule.finished(training.step):
+                psnr = training.validate(squares, VALIDATED)
+                row |= {f"psnr_{s:.0f}": p for s, p in zip(VALIDATED, psnr, strict=True)}
+            training.log.append(row)
+            seconds = (time.monotonic() - started) / LOG_EVERY
+            print(_line(row), f"{seconds:.3f} s/step", flush=True)  # noqa: T201
+            training.recent, started = [], time.monotonic()
+        if time.monotonic() - saved > SAVE_SECONDS:
+            _save(training, options.out)
+            saved = time.monotonic()
+        if options.steps is not None and training.step >= options.steps:
+            break
+    _save(training, options.out)
+
+
+def _bfloat16(options: argparse.Namespace) -> bool:
+    """Whether to compute in bfloat16: as asked for, or where it is faster."""
+    if options.precision is not None:
+        return options.precision == "bfloat16"
+    return options.device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _until_stopped():  # noqa: ANN202
+    """A function that tells whether Ctrl-C or SIGTERM has come."""
+    stopped: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stopped.append(number)
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    return lambda: bool(stopped)
+
+
+def _save(training: Training, out: Path) -> None:
+    training.save(out / "checkpoint.pt")
+    text = io.StringIO()
+    names = ["step", "loss", "rate", *(f"psnr_{s:.0f}" for s in VALIDATED)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(training.log)
+    replace_file(str(out / "log.csv"), text.getvalue().encode())
+    try:
+        from nlmeans.learned.curve import draw
+    except ImportError:  # matplotlib is not installed: the table is there all the same
+        return
+    draw(training.log, out / "curve.png")
+
+
+def _middle(image: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an image (C, H, W), at most side x side and a multiple of 32."""
+    extent = [min(side, size // 32 * 32) for size in image.shape[1:]]
+    corner = [(size - e) // 2 for size, e in zip(image.shape[1:], extent, strict=True)]
+    box = tuple(slice(c, c + e) for c, e in zip(corner, extent, strict=True))
+    return np.ascontiguousarray(image[:, *box])
+
+
+def _line(row: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.5g}" for name, value in row.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
