@@ -1,16 +1,26 @@
 """The non-local block of Wang et al., as a module for any network."""
 
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nlmeans.engines.torch_blocks import Blocks, displacements, reflect
+from nlmeans.engines.torch_pairs import Score, mean
 from nlmeans.errors import ParameterError
-from nlmeans.learned.attention import EXPONENTIAL, Pairwise, average, weighted
-from nlmeans.learned.blocks import Blocks
 from nlmeans.neighborhood import Everywhere, Window
 from nlmeans.validation import check_choice, check_integer
+
+Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+
+SCORES: dict[Pairwise, Score] = {
+    "gaussian": "exponential",
+    "embedded_gaussian": "exponential",
+    "dot_product": "product",
+    "concatenation": "sum",
+}
+"""How each pairwise function is computed."""
 
 
 class NonLocalBlock(nn.Module):
@@ -77,7 +87,7 @@ class NonLocalBlock(nn.Module):
         check_integer("subsample", subsample, least=1)
         if subsample > 1 and not isinstance(neighborhood, Everywhere):
             raise ParameterError("subsample", "must be 1 for a window", subsample)
-        if position and not (isinstance(neighborhood, Blocks) and pairwise in EXPONENTIAL):
+        if position and not (isinstance(neighborhood, Blocks) and "gaussian" in pairwise):
             raise ParameterError("position", "must go with Blocks and an exponential pairwise")
         self.dimension, self.subsample = dimension, subsample
         self.pairwise: Pairwise = pairwise
@@ -92,11 +102,11 @@ class NonLocalBlock(nn.Module):
         nn.init.zeros_(self.w_z.bias)
         if pairwise == "concatenation":
             self.w_f = nn.Parameter(torch.randn(2, inner) * inner**-0.5)
-        if isinstance(neighborhood, Blocks):
-            table = neighborhood.displacements(dimension)
-            self.register_buffer("displacement", table, persistent=False)
-        if position:
-            self.position = nn.Parameter(torch.zeros(int(table.max()) + 1))
+        self.has_position = position
+        if position and isinstance(neighborhood, Blocks):
+            number = _numbered(neighborhood, dimension)
+            self.register_buffer("displacement", number, persistent=False)
+            self.position = nn.Parameter(torch.zeros(int(number.max()) + 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Z of x, both (B, C, *space)."""
@@ -114,21 +124,23 @@ class NonLocalBlock(nn.Module):
     def _average(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """y, (B, *space, D), of theta, phi and g, each (B, *space, D)."""
         if self.pairwise == "concatenation":
-            query, key = query @ self.w_f[:1].mT.to(query), key @ self.w_f[1:].mT.to(key)
-        else:
+            # w_f . [theta, phi] is a sum of two numbers, one of i and one of j.
+            of_theta, of_phi = self.w_f.to(query.dtype)[:, :, None]
+            query, key = query @ of_theta, key @ of_phi
+        elif self.scale != 1:
             query = query * self.scale
-        space = query.shape[1:-1]
-        n = self.neighborhood
-        if isinstance(n, Everywhere):
-            flat = (tensor.flatten(1, -2) for tensor in (query, key, value))
-            return average(self.pairwise, *flat).unflatten(1, space)
-        members = n.surround(torch.cat([key, value], -1))
-        key, value = members.split((key.shape[-1], value.shape[-1]), -1)
-        bias = self.position[self.displacement] if hasattr(self, "position") else None
-        query = n.split(query)
-        if bias is None:
-            return n.join(average(self.pairwise, query, key, value), space)
-        return n.join(weighted(self.pairwise, query, key, value, bias.to(query.dtype)), space)
+        margin = self.neighborhood.margin(self.dimension)
+        key, value = reflect(key, margin), reflect(value, margin)
+        position = self.position[self.displacement].to(query.dtype) if self.has_position else None
+        return mean(SCORES[self.pairwise], query, key, value, self.neighborhood, position)
+
+
+def _numbered(blocks: Blocks, dimension: int) -> Tensor:
+    """A number for every displacement between i and j, (positions, members) of a block."""
+    size, halo = (blocks.size,) * dimension, (blocks.halo,) * dimension
+    reach = blocks.size + blocks.halo - 1
+    place = torch.tensor([(2 * reach + 1) ** k for k in reversed(range(dimension))])
+    return ((displacements(size, halo) + reach) * place).sum(-1)
 
 
 def _max_pool(x: Tensor, side: int) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 - after the choice of how to draw
+import matplotlib.pyplot as plt
 
 
 def draw(log: list[dict[str, float]], path: Path) -> None:

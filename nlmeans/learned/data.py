@@ -21,9 +21,10 @@ HIGHEST_NOISE = 75.0
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on: clean crops (B, C, H, W), noise of unit variance, sigma (B, 1, 1, 1).
+    """What one step trains on: clean crops and noise (B, C, H, W), sigma (B, 1, 1, 1).
 
-    Crops are from 0 to 1, and so is sigma, 75 gray levels being 75 / 255.
+    Crops are from 0 to 1, and sigma in the same units, 75 gray levels being 75 / 255; the noise
+    is of unit variance.
     """
 
     clean: np.ndarray
@@ -91,7 +92,7 @@ class Crops:
         smaller = [image for image in versions[1:] if min(image.shape[1:]) >= size]
         image = versions[0] if rng.random() < 0.5 else smaller[rng.integers(len(smaller))]
         y, x = (rng.integers(extent - size + 1) for extent in image.shape[1:])
-        crop = np.rot90(image[:, y : y + size, x : x + size], rng.integers(4), (1, 2))
+        crop = np.rot90(image[:, y : y + size, x : x + size], int(rng.integers(4)), (1, 2))
         return crop[..., ::-1] if rng.random() < 0.5 else crop
 
 

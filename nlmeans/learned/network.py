@@ -1,15 +1,15 @@
 """The denoising network: convolutions at half and quarter resolution around a non-local block."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlmeans.errors import ParameterError
-from nlmeans.learned.attention import EXPONENTIAL, Pairwise
-from nlmeans.learned.block import NonLocalBlock
-from nlmeans.learned.blocks import Blocks
+from nlmeans.engines.torch_blocks import Blocks
+from nlmeans.learned.block import SCORES, NonLocalBlock, Pairwise
+from nlmeans.validation import check_choice
 
 
 @dataclass(frozen=True)
@@ -116,15 +116,13 @@ class NonLocalNet(nn.Module):
 def _block(shape: Shape) -> nn.Module:
     if shape.pairwise == "none":
         return nn.Identity()
-    if shape.pairwise not in (*EXPONENTIAL, "dot_product", "concatenation"):
-        raise ParameterError("pairwise", "must be one of NonLocalBlock's, or none", shape.pairwise)
-    pairwise: Pairwise = shape.pairwise  # type: ignore[assignment]  # just checked
+    pairwise = cast(Pairwise, check_choice("pairwise", shape.pairwise, (*SCORES, "none")))
     return NonLocalBlock(
         shape.features,
         pairwise=pairwise,
         inner=shape.inner,
         neighborhood=Blocks(shape.size, shape.halo),
-        position=pairwise in EXPONENTIAL,
+        position="gaussian" in pairwise,
     )
 
 

@@ -12,6 +12,7 @@ import io
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -137,7 +138,7 @@ def _bfloat16(options: argparse.Namespace) -> bool:
     return options.device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _until_stopped():  # noqa: ANN202
+def _until_stopped() -> Callable[[], bool]:
     """A function that tells whether Ctrl-C or SIGTERM has come."""
     stopped: list[int] = []
 
