@@ -112,11 +112,16 @@ class NonLocalBlock(nn.Module):
         """Z of x, both (B, C, *space)."""
         if x.ndim != self.dimension + 2:
             raise ParameterError("x", f"must have {self.dimension + 2} axes", tuple(x.shape))
+        size = self.neighborhood.size if isinstance(self.neighborhood, Blocks) else 1
+        if any(n % size for n in x.shape[2:]):
+            raise ParameterError(
+                "x", f"must have a multiple of {size} positions along each axis", tuple(x.shape)
+            )
         last = x.movedim(1, -1)  # (B, *space, C), so that the maps are of the last axis
         pooled = last if self.subsample == 1 else _max_pool(x, self.subsample).movedim(1, -1)
         query, key, value = self.theta(last), self.phi(pooled), self.g(pooled)
-        # Products, softmax and their sum stay in the dtype of the embeddings: under autocast
-        # the softmax would be in float32, which takes twice as long and serves nothing.
+        # Scores and their softmax stay in the dtype of the embeddings, and copies of the windows
+        # with them: autocast would have both in float32, twice the memory.
         with torch.autocast(x.device.type, enabled=False):
             y = self._average(query, key, value)
         return x + self.w_z(y).movedim(-1, 1)

@@ -20,8 +20,15 @@ OPSET = 17
 """Of ONNX Runtime 1.12 (2022) and later."""
 
 
-def to_onnx(net: NonLocalNet) -> Any:
+def to_onnx(net: NonLocalNet, about: dict[str, str]) -> Any:
     """An ONNX model: `noisy` (1, C, H, W) and `sigma` (1, 1, H, W) to `denoised`.
+
+    Parameters
+    ----------
+    net : NonLocalNet
+        With an embedded Gaussian and a halo half the size of its blocks.
+    about : dict of str to str
+        Metadata.
 
     Raises
     ------
@@ -39,7 +46,7 @@ def to_onnx(net: NonLocalNet) -> Any:
         x = _module(graph, x, module)
     noise = graph("DepthToSpace", graph.conv(x, net.tail), blocksize=2, mode="CRD")
     graph("Sub", "noisy", graph("Mul", "sigma", noise), output="denoised")
-    return graph.model(channels)
+    return graph.model(channels, about)
 
 
 class _Graph:
@@ -55,6 +62,11 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
+    def weights(self, value: np.ndarray) -> str:
+        """Add weights: kept in float16, half the file, and unfolded when a session begins."""
+        half = self.constant(value.astype(np.float16))
+        return self("Cast", half, to=TensorProto.FLOAT)
+
     def constant(self, value: np.ndarray) -> str:
         """Add a constant; returns its name."""
         name = f"constant_{len(self.constants)}"
@@ -67,18 +79,18 @@ class _Graph:
 
     def conv(self, x: str, module: nn.Conv2d) -> str:
         """A convolution of torch."""
-        weight, bias = (self.constant(_array(w)) for w in (module.weight, module.bias))
+        weight, bias = (self.weights(_array(w)) for w in (module.weight, module.bias))
         pads = [*module.padding, *module.padding]
         size, strides = list(module.kernel_size), list(module.stride)
         return self("Conv", x, weight, bias, kernel_shape=size, strides=strides, pads=pads)
 
-    def linear(self, x: str, module: nn.Linear, scale: float = 1.0) -> str:
+    def linear(self, x: str, module: nn.Linear) -> str:
         """A linear map of the channels, as a 1x1 convolution."""
-        weight = self.constant(scale * _array(module.weight)[:, :, None, None])
-        bias = self.constant(scale * _array(module.bias))
+        weight = self.weights(_array(module.weight)[:, :, None, None])
+        bias = self.weights(_array(module.bias))
         return self("Conv", x, weight, bias, kernel_shape=[1, 1])
 
-    def model(self, channels: int) -> Any:
+    def model(self, channels: int, about: dict[str, str]) -> Any:
         """All of it."""
 
         def image(name: str, count: int) -> Any:
@@ -97,6 +109,7 @@ class _Graph:
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8
         )
+        helper.set_model_props(model, about)
         onnx.checker.check_model(model, full_check=True)
         return model
 
@@ -129,7 +142,9 @@ def _block(graph: _Graph, x: str, block: NonLocalBlock, blocks: Blocks) -> str:
         raise ParameterError("net", "must have an embedded Gaussian over blocks and half a block")
     inner = block.g.out_features
     # Positions of a block, (1, size^2 D, h, w), their channels last in torch's order of blocks.
-    positions = graph("SpaceToDepth", graph.linear(x, block.theta, block.scale), blocksize=size)
+    scale = graph.constant(np.array(block.scale, np.float32))
+    theta = graph("Mul", graph.linear(x, block.theta), scale)
+    positions = graph("SpaceToDepth", theta, blocksize=size)
     query = _tokens(graph, positions, size**2, inner)
     key, value = (
         _tokens(graph, _windows(graph, graph.linear(x, part), halo), (size + 2 * halo) ** 2, inner)
@@ -137,7 +152,7 @@ def _block(graph: _Graph, x: str, block: NonLocalBlock, blocks: Blocks) -> str:
     )
     scores = graph("MatMul", query, graph("Transpose", key, perm=[0, 2, 1]))
     position = _array(block.position)[block.displacement.numpy()][:, _order(blocks)]
-    f = graph("Softmax", graph("Add", scores, graph.constant(position)), axis=-1)
+    f = graph("Softmax", graph("Add", scores, graph.weights(position)), axis=-1)
     y = graph("Transpose", graph("MatMul", f, value), perm=[1, 2, 0])
     y = graph("Reshape", y, graph("Shape", positions))
     y = graph("DepthToSpace", y, blocksize=size, mode="DCR")

@@ -3,7 +3,7 @@
 In the folder OUT are then `checkpoint.pt`, all that training goes on from; `log.csv` with the loss
 and the PSNR on photographs held out; and `curve.png`, the same drawn, if matplotlib is installed.
 It trains until it is stopped (Ctrl-C, SIGTERM), and goes on with --resume; --decay N then brings
-the learning rate down to 0 in N more steps, and ends there.
+the learning rate down to 0 in N more steps, and ends there. What is not said then is as before.
 """
 
 import argparse
@@ -13,9 +13,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,21 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of photographs, JPEG or PNG")
     add("--out", type=Path, required=True, help="folder for checkpoint, log and curve")
-    start = parser.add_mutually_exclusive_group()
-    start.add_argument("--resume", action="store_true", help="go on from OUT if it has something")
-    start.add_argument("--start-from", type=Path, help="go on from a checkpoint, in another OUT")
+    add("--resume", action="store_true", help="go on from the checkpoint in OUT if there is one")
+    add("--start-from", type=Path, help="while there is none, go on from this checkpoint")
+    add("--trunk", type=Path, help="begin anew, but with the weights of this checkpoint that fit")
     add("--decay", type=int, help="bring the learning rate to 0 in so many steps, then stop")
     add("--steps", type=int, help="stop at this step, to be resumed")
-    shape, recipe = Shape(), Recipe()
-    add("--channels", type=int, choices=(1, 3), default=shape.channels)
-    add("--pairwise", default=shape.pairwise, help="f of the non-local block, or none")
-    add("--features", type=int, default=shape.features)
-    add("--halo", type=int, default=shape.halo, help="of the block's window")
-    add("--crop", type=int, default=recipe.crop, help="side of the crops of a step")
-    add("--batch", type=int, default=recipe.batch, help="number of crops of a step")
-    add("--loss", choices=sorted(LOSSES), default=recipe.loss)
-    add("--rate", type=float, default=recipe.rate, help="learning rate")
-    add("--seed", type=int, default=recipe.seed)
+    # None, so that what is not given can come from the checkpoint.
+    add("--channels", type=int, choices=(1, 3), help="1 for gray, 3 for RGB  [1]")
+    add("--pairwise", help="f of the non-local block, or none  [embedded_gaussian]")
+    add("--features", type=int, help="channels inside  [64]")
+    add("--halo", type=int, help="of the block's window  [4]")
+    add("--crop", type=int, help="side of the crops of a step  [64]")
+    add("--batch", type=int, help="number of crops of a step  [16]")
+    add("--loss", choices=sorted(LOSSES), help="[absolute]")
+    add("--rate", type=float, help="learning rate  [0.004]")
+    add("--seed", type=int, help="[0]")
     add("--device", default="cpu", help="where: cpu, cuda, ...")
     add("--threads", type=int, default=torch.get_num_threads(), help="on the cpu")
     add("--precision", choices=("bfloat16", "float32"), help="default: bfloat16 if it is fast")
@@ -79,20 +80,11 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / "checkpoint.pt"
-    shape = Shape(
-        channels=options.channels,
-        features=options.features,
-        pairwise=options.pairwise,
-        halo=options.halo,
-    )
-    recipe = replace(
-        Recipe(),
-        crop=options.crop,
-        batch=options.batch,
-        loss=options.loss,
-        rate=options.rate,
-        seed=options.seed,
-    )
+    if checkpoint.exists() and not options.resume:
+        raise NLMeansError(f"{options.out} has a checkpoint: --resume goes on from it")
+    start = checkpoint if checkpoint.exists() else options.start_from
+    state = read_checkpoint(start) if start else None
+    shape, recipe = _shape(options, state), _recipe(options, state)
     training = Training(
         shape,
         recipe,
@@ -100,10 +92,10 @@ def _train(options: argparse.Namespace) -> None:
         device=options.device,
         bfloat16=_bfloat16(options),
     )
-    if options.start_from or (options.resume and checkpoint.exists()):
-        training.load(read_checkpoint(options.start_from or checkpoint))
-    elif checkpoint.exists():
-        raise NLMeansError(f"{options.out} has a checkpoint: --resume goes on from it")
+    if state:
+        training.load(state)
+    elif options.trunk:
+        training.adopt(read_checkpoint(options.trunk))
     if options.decay and training.schedule.decay_from is None:
         training.decay(options.decay)
     seen, held_out = hold_out(load_images(options.data, shape.channels), HELD_OUT, seed=0)
@@ -129,6 +121,27 @@ def _train(options: argparse.Namespace) -> None:
         if options.steps is not None and training.step >= options.steps:
             break
     _save(training, options.out)
+
+
+def _shape(options: argparse.Namespace, state: dict[str, Any] | None) -> Shape:
+    """Sizes of the network: as given, which must be those of a checkpoint."""
+    kept = Shape(**state["shape"]) if state else Shape()
+    shape = replace(kept, **_given(options, kept))
+    if state and shape != kept:
+        raise NLMeansError(f"the checkpoint has {kept}, another than {shape}")
+    return shape
+
+
+def _recipe(options: argparse.Namespace, state: dict[str, Any] | None) -> Recipe:
+    """How to train: as given, the rest as before."""
+    kept = Recipe(**state["recipe"]) if state else Recipe()
+    return replace(kept, **_given(options, kept))
+
+
+def _given(options: argparse.Namespace, names: Shape | Recipe) -> dict[str, Any]:
+    """The options that are given, of those that a dataclass has."""
+    values = {name: getattr(options, name, None) for name in asdict(names)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _bfloat16(options: argparse.Namespace) -> bool:

@@ -43,7 +43,7 @@ class Recipe:
     crop: int = 64
     batch: int = 16
     loss: str = "absolute"
-    rate: float = 2e-3
+    rate: float = 4e-3
     other_rate: float = 1e-3
 
 
@@ -193,6 +193,13 @@ class Training:
             optimizer.load_state_dict(kept)
         self.step, self.log, self.recent = state["step"], state["log"], state["recent"]
         self.schedule = Schedule(**state["schedule"])
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Begin with the averaged weights of another network, as far as their shapes fit."""
+        for net in (self.net, self.average):
+            own = net.state_dict()
+            fitting = {k: w for k, w in state["average"].items() if own[k].shape == w.shape}
+            net.load_state_dict(own | fitting)
 
     def _gradients(self, batch: Batch) -> tuple[float, list[Tensor]]:
         """Loss of a part of a batch, and its gradients."""
