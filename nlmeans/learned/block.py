@@ -99,7 +99,9 @@ class NonLocalBlock(nn.Module):
         self.g = nn.Linear(channels, inner)
         self.w_z = nn.Linear(inner, channels)
         nn.init.zeros_(self.w_z.weight)
-        nn.init.zeros_(self.w_z.bias)
+        for layer in (self.theta, self.phi, self.g, self.w_z):
+            if isinstance(layer, nn.Linear):  # a bias alone could make all f of a relu 0
+                nn.init.zeros_(layer.bias)
         if pairwise == "concatenation":
             self.w_f = nn.Parameter(torch.randn(2, inner) * inner**-0.5)
         self.has_position = position

@@ -56,7 +56,8 @@ def load_images(folder: Path, channels: int) -> list[np.ndarray]:
 def hold_out(
     images: Sequence[np.ndarray], count: int, seed: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Split off `count` images by lot: those left, and those held out."""
+    """Split off `count` images by lot, at most half: those left, and those held out."""
+    count = min(count, len(images) // 2)
     order = np.random.default_rng(seed).permutation(len(images))
     return [images[k] for k in order[count:]], [images[k] for k in order[:count]]
 
@@ -74,10 +75,13 @@ class Crops:
 
     def __init__(self, images: Sequence[np.ndarray], seed: int) -> None:
         self.seed = seed
+        self.smallest = min(min(image.shape[1:]) for image in images)
         self.scaled = [[_shrink(image, scale) for scale in SCALES] for image in images]
 
     def batch(self, step: int, size: int, count: int) -> Batch:
-        """`count` crops of size x size for a step."""
+        """`count` crops of size x size for a step; an image that is smaller is an error."""
+        if size > self.smallest:
+            raise ParameterError("crop", f"must fit into images of {self.smallest} pixels", size)
         rng = np.random.default_rng((self.seed, step))
         clean = np.stack([self._crop(rng, size) for _ in range(count)]).astype(np.float32) / 255
         # The power gives low levels, which differ most from each other, more than their share:
@@ -90,7 +94,8 @@ class Crops:
         versions = self.scaled[rng.integers(len(self.scaled))]
         # The original half of the time, else one of the smaller ones that are large enough.
         smaller = [image for image in versions[1:] if min(image.shape[1:]) >= size]
-        image = versions[0] if rng.random() < 0.5 else smaller[rng.integers(len(smaller))]
+        original = rng.random() < 0.5 or not smaller
+        image = versions[0] if original else smaller[rng.integers(len(smaller))]
         y, x = (rng.integers(extent - size + 1) for extent in image.shape[1:])
         crop = np.rot90(image[:, y : y + size, x : x + size], int(rng.integers(4)), (1, 2))
         return crop[..., ::-1] if rng.random() < 0.5 else crop

@@ -7,12 +7,13 @@ the learning rate down to 0 in N more steps, and ends there. What is not said th
 """
 
 import argparse
+import contextlib
 import csv
 import io
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
@@ -101,26 +102,38 @@ def _train(options: argparse.Namespace) -> None:
     seen, held_out = hold_out(load_images(options.data, shape.channels), HELD_OUT, seed=0)
     crops = Crops(seen, recipe.seed)
     squares = [_middle(image, 256) for image in held_out]
-    stop = _until_stopped()
+    with _stoppable() as stopped:
+        _advance(training, crops, squares, options, stopped)
+    _save(training, options.out)
+
+
+def _advance(
+    training: Training,
+    crops: Crops,
+    squares: list[np.ndarray],
+    options: argparse.Namespace,
+    stopped: Callable[[], bool],
+) -> None:
+    """Train until there is a reason to stop, with a row of the log and a checkpoint at times."""
     saved = started = time.monotonic()
-    while not (stop() or training.schedule.finished(training.step)):
+    while not (
+        stopped() or training.schedule.finished(training.step) or training.step == options.steps
+    ):
         training.advance(crops)
-        if training.step % LOG_EVERY == 0:
-            rate = recipe.rate * training.schedule.factor(training.step)
+        done = training.schedule.finished(training.step)
+        if training.step % LOG_EVERY == 0 or done:
+            rate = training.recipe.rate * training.schedule.factor(training.step)
             row = {"step": training.step, "loss": float(np.mean(training.recent)), "rate": rate}
-            if training.step % VALIDATE_EVERY == 0 or training.schedule.finished(training.step):
+            if training.step % VALIDATE_EVERY == 0 or done:
                 psnr = training.validate(squares, VALIDATED)
                 row |= {f"psnr_{s:.0f}": p for s, p in zip(VALIDATED, psnr, strict=True)}
-            training.log.append(row)
             seconds = (time.monotonic() - started) / LOG_EVERY
             print(_line(row), f"{seconds:.3f} s/step", flush=True)  # noqa: T201
+            training.log.append(row)
             training.recent, started = [], time.monotonic()
         if time.monotonic() - saved > SAVE_SECONDS:
             _save(training, options.out)
             saved = time.monotonic()
-        if options.steps is not None and training.step >= options.steps:
-            break
-    _save(training, options.out)
 
 
 def _shape(options: argparse.Namespace, state: dict[str, Any] | None) -> Shape:
@@ -151,16 +164,20 @@ def _bfloat16(options: argparse.Namespace) -> bool:
     return options.device != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _until_stopped() -> Callable[[], bool]:
-    """A function that tells whether Ctrl-C or SIGTERM has come."""
+@contextlib.contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """A function that tells whether Ctrl-C or SIGTERM has come, which end nothing by themselves."""
     stopped: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         stopped.append(number)
 
-    signal.signal(signal.SIGTERM, note)
-    signal.signal(signal.SIGINT, note)
-    return lambda: bool(stopped)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(stopped)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _save(training: Training, out: Path) -> None:
