@@ -146,7 +146,7 @@ def denoise(
         Standard deviation of the noise, >= 0, in the units of the image. It selects the offset
         form ``exp(-max(D - 2 sigma^2, 0) / h^2)`` and, unless they are given, h, the radii and
         ``center="max"`` by the rule of `nlmeans.rules`. Without h and sigma, sigma is estimated.
-    method : {"nlm", "ridge", "opencv", "mean", "median", "gaussian"}, optional
+    method : {"nlm", "ridge", "learned", "opencv", "mean", "median", "gaussian"}, optional
         How to denoise.
     channel_axis : int, optional
         Axis that counts channels; None for an image without channels. The distance of patches is
@@ -169,8 +169,9 @@ def denoise(
         "mean" and "median": r of a box of 2 r + 1 pixels; default 1.
     std : float, optional
         "gaussian": standard deviation in pixels; default 1.
-    engine : {"numba", "reference"}, optional
-        "nlm" and "ridge": what computes it; default "numba".
+    engine : {"numba", "reference", "torch"}, optional
+        "nlm" and "ridge": what computes it; default "numba". "torch", of "nlm", runs on torch's
+        default device.
     workers : int, optional
         Number of threads at most; default one for each processor. The result does not depend on
         it. "mean", "median", "gaussian" and the reference engine work on one.

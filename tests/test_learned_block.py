@@ -13,6 +13,7 @@ from nlmeans.operation import NonLocalMean
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 learned = pytest.importorskip("nlmeans.learned")
 Blocks, NonLocalBlock = learned.Blocks, learned.NonLocalBlock
+torch.set_num_threads(1)  # tensors of some hundred numbers are slower on two
 
 PAIRWISE = ["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
 SPACES = {1: (12,), 2: (8, 4), 3: (2, 4, 6)}
@@ -29,9 +30,9 @@ def block(pairwise, dimension=2, *, seed=0, channels=4, **options):
     return made.double()
 
 
-def features(dimension=2, *, channels=4, batch=2, seed=1):
+def features(dimension=2, *, channels=4, batch=2, seed=1, space=None):
     generator = torch.Generator().manual_seed(seed)
-    shape = (batch, channels, *SPACES[dimension])
+    shape = (batch, channels, *(space or SPACES[dimension]))
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
@@ -113,8 +114,8 @@ def test_positions_change_f_by_where_j_lies():
 def test_gradients(pairwise, neighborhood):
     """With respect to the input and to every weight."""
     dimension = 1 if neighborhood == Window((2,), "exclude") else 2
-    made = block(pairwise, dimension, neighborhood=neighborhood, position=False)
-    x = features(dimension, batch=1)[..., :4]
+    made = block(pairwise, dimension, neighborhood=neighborhood, channels=2)
+    x = features(dimension, batch=1, channels=2, space=(4,) * dimension)
     names, weights = zip(*made.named_parameters(), strict=True)
 
     def z(x, *weights):
@@ -125,10 +126,10 @@ def test_gradients(pairwise, neighborhood):
 
 
 def test_gradients_of_positions_and_pooling():
-    x = features(batch=1)[..., :4].requires_grad_()
-    with_positions = block("embedded_gaussian", neighborhood=Blocks(4, 2), position=True)
-    assert torch.autograd.gradcheck(with_positions, x)
-    assert torch.autograd.gradcheck(block("dot_product", subsample=2), x)
+    x = features(batch=1, channels=2, space=(4, 4)).requires_grad_()
+    options = {"channels": 2, "neighborhood": Blocks(4, 2), "position": True}
+    assert torch.autograd.gradcheck(block("embedded_gaussian", **options), x)
+    assert torch.autograd.gradcheck(block("dot_product", channels=2, subsample=2), x)
 
 
 @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS, ids=str)

@@ -19,6 +19,7 @@ torch_engine, torch_pairs, torch_patches = (
     importlib.import_module(f"nlmeans.engines.torch_{name}")
     for name in ("engine", "pairs", "patches")
 )
+torch.set_num_threads(1)  # tensors of some hundred numbers are slower on two
 
 NEIGHBORHOODS = [
     Everywhere(),
@@ -106,11 +107,11 @@ def test_a_pixel_that_nothing_resembles_is_kept(rng):
         torch.testing.assert_close(gradient, torch.ones_like(image))
 
 
-@pytest.mark.parametrize("patchwise", [False, True])
-@pytest.mark.parametrize("neighborhood", [Window(3), Window(3, "exclude"), Everywhere()], ids=str)
+@pytest.mark.parametrize(
+    ("neighborhood", "patchwise"),
+    [(Window(3), False), (Window(3, "exclude"), False), (Everywhere(), False), (Window(3), True)],
+)
 def test_a_region_is_that_of_the_whole(neighborhood, patchwise, rng):
-    if patchwise and isinstance(neighborhood, Everywhere):
-        pytest.skip("whole patches are averaged over a window only")
     image = rng.normal(100, 20, (14, 12, 1))
     operation = NonLocalMean(PatchGaussian(20.0, 8.0, 2), neighborhood, patchwise=patchwise)
     assert_agrees(operation, image, region=((5, 9), (0, 7)))
@@ -158,9 +159,9 @@ def test_memory_does_not_grow_with_the_pairs(rng, monkeypatch):
 
 @pytest.mark.parametrize("patchwise", [False, True])
 @pytest.mark.parametrize("center", ["one", "max"])
-@pytest.mark.parametrize("neighborhood", [Window(2), Window(1, "exclude")], ids=str)
+@pytest.mark.parametrize("neighborhood", [Window(1), Window(1, "exclude")], ids=str)
 def test_gradient_of_nl_means(neighborhood, center, patchwise, rng):
-    image = torch.from_numpy(rng.normal(0, 1, (4, 5, 1))).requires_grad_()
+    image = torch.from_numpy(rng.normal(0, 1, (3, 4, 1))).requires_grad_()
     operation = NonLocalMean(
         PatchGaussian(2.0, 0.0, 1, center=center), neighborhood, patchwise=patchwise
     )
@@ -173,7 +174,7 @@ def test_gradient_of_block_affinities(name, neighborhood, rng):
     """With respect to the image and to every matrix."""
     image, theta, phi, g, weight = (
         torch.from_numpy(rng.normal(size=shape)).requires_grad_()
-        for shape in [(3, 4, 2), (3, 2), (3, 2), (2, 2), (6,)]
+        for shape in [(3, 3, 2), (2, 2), (2, 2), (2, 2), (4,)]
     )
 
     def y(image, theta, phi, g, weight):

@@ -14,8 +14,8 @@ from nlmeans.rules import BELOW_ROUNDING, noise_in_levels
 from nlmeans.validation import DTYPES, check_number, check_workers
 
 TILE = 768
-"""Side in pixels of what is computed at a time, at most. It takes half a gigabyte, most of it f of
-the non-local block; tiles half as wide would take 1.3 times as long, for what lies around them."""
+"""Side in pixels of what is computed at a time, at most. It takes 0.7 GB, most of it f of the
+non-local block; tiles half as wide would take 1.3 times as long, for what lies around them."""
 
 MIDDLE_GRAY = 115 / 255
 """Mean of the BSDS500 training images."""
