@@ -139,7 +139,7 @@ def test_without_a_runtime_one_line_says_what_to_install(monkeypatch):
 def test_weights_are_small_and_no_pickles():
     folder = files("nlmeans") / "learned" / "weights"
     names = sorted(file.name for file in folder.iterdir())
-    assert {name.split(".")[-1] for name in names} == {"onnx", "safetensors"}
+    assert {name.split(".")[-1] for name in names} == {"md", "onnx", "safetensors"}
     assert sum(len((folder / name).read_bytes()) for name in names) < 4e6
 
 
@@ -197,11 +197,21 @@ def test_export_command(tmp_path):
     pytest.importorskip("onnx", reason="onnx is not installed")
     from nlmeans.learned import export
     from nlmeans.learned.network import Shape
+    from nlmeans.learned.schedule import Schedule
     from nlmeans.learned.training import Recipe, Training
 
-    made = Training(Shape(features=8, inner=4), Recipe())
+    made = Training(Shape(features=8, inner=4), Recipe(crop=48, loss="log"))
+    made.step, made.schedule = 700, Schedule(decay_from=600, decay_steps=100)
+    made.log = [{"step": 600, "loss": 1.0, "psnr_15": 31.5, "psnr_25": 29.25}, {"step": 700}]
     made.save(tmp_path / "checkpoint.pt")
     out = tmp_path / "weights"
     arguments = ["--checkpoint", str(tmp_path / "checkpoint.pt"), "--out", str(out)]
     assert export.main(arguments) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["gray.onnx", "gray.safetensors"]
+    names = ["gray.md", "gray.onnx", "gray.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    card = " ".join((out / "gray.md").read_text().split())
+    assert f"{sum(weight.numel() for weight in made.net.parameters()):,} weights" in card
+    assert "700 steps" in card
+    assert "crops of 48 x 48" in card
+    assert "decaying to 0 over the last 100 steps" in card
+    assert "31.50 dB at sigma 15, 29.25 dB at sigma 25 (step 600)" in card
