@@ -90,8 +90,8 @@ def over_image(
     number = place.reshape(values.shape[:-1])[box].flatten()
 
     def part(query: Tensor, number: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        # Of differences: |a|^2 + |b|^2 - 2 a.b is off by up to 0.01 gray levels squared in
-        # float32, which for a small h is too much.
+        # Of differences: |a|^2 + |b|^2 - 2 a.b of gray levels up to 255 would be rounded at
+        # 255^2 2^-23 = 0.008, which for a small h is too much.
         distance = torch.cdist(query, key, compute_mode="donot_use_mm_for_euclid_dist") ** 2
         f = _f(affinity, distance) * (place != number[:, None])
         sums = Others(f @ value, f.sum(1, keepdim=True), f.amax(1, keepdim=True))

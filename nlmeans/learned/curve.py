@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 
 def draw(log: list[dict[str, float]], path: Path) -> None:
     """Draw the loss and the PSNR by step into a PNG file."""
-    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 7), layout="constrained")
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
     above.plot([row["step"] for row in log], [row["loss"] for row in log], linewidth=0.8)
     above.set_ylabel("loss")
     for name in sorted({name for row in log for name in row if name.startswith("psnr_")}):
@@ -28,4 +26,3 @@ def draw(log: list[dict[str, float]], path: Path) -> None:
         below.legend(loc="lower right")
     below.set(xlabel="step", ylabel="PSNR of held-out photographs, less the last (dB)")
     figure.savefig(path, dpi=100)
-    plt.close(figure)
