@@ -150,8 +150,10 @@ def test_memory_does_not_grow_with_the_pairs(rng, monkeypatch):
             return result
 
     image = torch.from_numpy(rng.normal(size=(400, 2))).requires_grad_()
-    for name in ("dot", "concatenation"):
-        operation = NonLocalMean(affinity_of_wang(name, rng, 2), Everywhere())
+    for name in ("gaussian", "embedded", "dot", "concatenation"):
+        operation = NonLocalMean(
+            affinity_of_wang(name, rng, 2), Everywhere(), values=Linear(rng.normal(size=(5, 2)))
+        )
         with Watch():
             torch_engine.mean(operation, image).square().sum().backward()
     assert 400 < largest[0] <= 4000

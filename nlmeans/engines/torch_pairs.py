@@ -59,7 +59,11 @@ def mean(
 def _of_all(score: Score, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """(B, n, D), (B, m, D), (B, m, C) to (B, n, C), without an n x m matrix in memory."""
     if score == "exponential":
-        return functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+        # As one head, and with equally many features: else it falls back to the whole matrix.
+        size = max(key.shape[-1], value.shape[-1])
+        heads = (functional.pad(t, (0, size - t.shape[-1]))[:, None] for t in (query, key, value))
+        y = functional.scaled_dot_product_attention(*heads, scale=1.0)
+        return y[:, 0, :, : value.shape[-1]]
     if score == "product":
         return query @ (key.mT @ (value / key.shape[1]))  # (q k) v = q (k v)
     rows = max(1, PAIRS_AT_ONCE // (len(key) * key.shape[1]))
