@@ -61,9 +61,7 @@ def _of_all(score: Score, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if score == "exponential":
         # As one head, and with equally many features: else it falls back to the whole matrix.
         size = max(key.shape[-1], value.shape[-1])
-        q, k, v = (
-            functional.pad(t, (0, size - t.shape[-1]))[:, None] for t in (query, key, value)
-        )
+        q, k, v = (functional.pad(t, (0, size - t.shape[-1]))[:, None] for t in (query, key, value))
         y = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
         return y[:, 0, :, : value.shape[-1]]
     if score == "product":
