@@ -275,7 +275,7 @@ def denoise(
     scales : sequence of float, optional
         Of Gaussian noise that is correlated between pixels, sigma at scale 1, 2, 4 ..., that is of
         the image at half the size each time, in place of sigma. The image is denoised at each.
-    method : {"nlm", "ridge", "opencv", "mean", "median", "gaussian"}, optional
+    method : {"nlm", "ridge", "learned", "opencv", "mean", "median", "gaussian"}, optional
         How to denoise.
     channel_axis : int, optional
         Axis that counts channels; None for an image without channels. All are averaged with the
@@ -307,8 +307,9 @@ def denoise(
         "nlm" with sigma: refine the h of the rule, by Stein's unbiased estimate of the risk from
         the image itself (`nlmeans.sure`), which takes ten runs on up to 65536 pixels. It presumes
         that the noise is Gaussian and not clipped.
-    engine : {"numba", "reference"}, optional
-        "nlm" and "ridge": what computes it; default "numba".
+    engine : {"numba", "reference", "torch"}, optional
+        "nlm" and "ridge": what computes it; default "numba". "torch", of "nlm", runs on torch's
+        default device.
     workers : int, optional
         Number of threads at most; default one for each processor. The result does not depend on
         it. "mean", "median", "gaussian" and the reference engine work on one.

@@ -34,6 +34,9 @@ OPENCV_COLORED_H_OVER_SIGMA = (0.5, 0.65)
 """h and hColor of its colored form, which filters lightness and colors apart: of a grid from 0.3 to
 2 the best mean over sigma 10, 20 and 40 on 12 crops of the BSDS500 training images."""
 
+BELOW_ROUNDING = 1e-6
+"""Noise that is less than this part of the largest value is lost in float32 already."""
+
 NATURAL_CONTRAST = 50.0
 """Standard deviation of the gray levels of a photograph: mean over the BSDS500 training images."""
 

@@ -1,6 +1,7 @@
 """Images and profiles that the tests share."""
 
 import os
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,6 +17,16 @@ settings.register_profile(
 )
 settings.register_profile("search", settings.get_profile("fixed"), derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+def pytest_runtest_setup(item):
+    """Skip the tests whose engine or method needs what is not installed."""
+    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    chosen = [param for param in params if isinstance(param, str)]
+    if "torch" in chosen and find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
+    if "learned" in chosen and find_spec("torch") is None and find_spec("onnxruntime") is None:
+        pytest.skip("neither ONNX Runtime nor PyTorch is installed")
 
 
 @pytest.fixture

@@ -419,7 +419,10 @@ def test_compare(folder, capsys):
     start, *results = record["results"]
     assert [r["method"] for r in results] == list(nlmeans.METHODS)
     assert start["method"] is None
-    assert all(r["seconds"] > 0 and r["psnr"] > start["psnr"] + 3 for r in results)
+    missing = [r for r in results if "needs ONNX Runtime or PyTorch" in r.get("error", "")]
+    assert [r["method"] for r in missing] in ([], ["learned"])
+    run = [r for r in results if r not in missing]
+    assert all(r["seconds"] > 0 and r["psnr"] > start["psnr"] + 3 for r in run)
     expected = nlmeans.denoise(load("n.png"), sigma=15)
     assert results[0]["psnr"] == pytest.approx(nlmeans.psnr(load("clean.png"), expected))
     assert results[0]["settings"]["sigma"] == pytest.approx(15)

@@ -534,7 +534,7 @@ BAD_OPTIONS = [
     ("center", 1, "must be one of one, max, zero"),
     ("engine", "cuda", "must be one of numba, reference"),
     ("engine", ["numba"], "must be one of numba, reference"),
-    ("method", "bm3d", "must be one of nlm, ridge, opencv, mean, median, gaussian"),
+    ("method", "bm3d", "must be one of nlm, ridge, learned, opencv, mean, median, gaussian"),
     ("method", None, "must be one of nlm"),
     ("method", ["nlm"], "must be one of nlm"),
     *(

@@ -176,10 +176,11 @@ def test_a_guide_decides_the_weights_and_not_the_values(patchwise):
 
 
 @pytest.mark.jit_off
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("center", ["one", "max", "zero"])
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("shape", [(5, 4, 1), (3, 4, 2), (2, 2, 3, 1)])
-def test_patchwise_agrees_with_the_oracle(shape, guided, center):
+def test_patchwise_agrees_with_the_oracle(shape, guided, center, engine):
     image = random_image(shape)
     guide = 0.5 * image + 10 * np.indices(shape)[0] if guided else None
     search = (2,) * (len(shape) - 1)
@@ -189,9 +190,8 @@ def test_patchwise_agrees_with_the_oracle(shape, guided, center):
         image, h=25.0, sigma=5.0, patch_radius=patch, search_radius=search, center=center,
         patchwise=True, guide=guide,
     )  # fmt: skip
-    for name in ENGINES:
-        result = get_engine(name).average(operation, image, guide=guide)
-        np.testing.assert_allclose(result, expected, rtol=0, atol=AGREEMENT)
+    result = get_engine(engine).average(operation, image, guide=guide)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=AGREEMENT)
 
 
 @pytest.mark.parametrize("block", [(1, 1, 3, 2), (1, 1, 8, 8)])
@@ -201,14 +201,14 @@ def test_block_borders_do_not_show_in_patchwise_means(block, monkeypatch):
     assert_agree(operation, random_image((17, 13, 1)))
 
 
-def test_a_region_of_patchwise_means_is_that_of_the_whole():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_region_of_patchwise_means_is_that_of_the_whole(engine):
     image = random_image((40, 30, 1))
     operation = NonLocalMean(PatchGaussian(20.0, 5.0, 2), Window(3), patchwise=True)
-    for name in ENGINES:
-        engine = get_engine(name)
-        whole = engine.average(operation, image)
-        part = engine.average(operation, image, region=((5, 19), (0, 7)))
-        np.testing.assert_allclose(part, whole[5:19, :7], rtol=0, atol=AGREEMENT)
+    average = get_engine(engine).average
+    part = average(operation, image, region=((5, 19), (0, 7)))
+    whole = average(operation, image)
+    np.testing.assert_allclose(part, whole[5:19, :7], rtol=0, atol=AGREEMENT)
 
 
 @pytest.mark.parametrize("level", [0.0, 1e3, 1e6, 1e9])
@@ -438,12 +438,12 @@ def test_compiled_engine_says_what_it_can_not_compute(operation, reason):
     assert get_engine("reference").unsupported(operation) is None
 
 
-def test_every_engine_computes_nl_means():
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_computes_nl_means(name):
     operation = NonLocalMean(PatchGaussian(1.0), Window(1))
-    for name in ENGINES:
-        engine = get_engine(name)
-        assert engine.name == name
-        assert engine.unsupported(operation) is None
+    engine = get_engine(name)
+    assert engine.name == name
+    assert engine.unsupported(operation) is None
 
 
 @pytest.mark.jit_off

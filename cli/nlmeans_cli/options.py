@@ -159,7 +159,7 @@ method_options = together(
     click.option(
         "--engine",
         type=click.Choice(list(ENGINES)),
-        help="nlm, ridge: what computes it.  [default: numba]",
+        help="nlm, ridge: what computes it; torch: nlm only.  [default: numba]",
     ),
 )
 

@@ -4,6 +4,7 @@ To add one, write a frozen dataclass that keeps the protocol and name it in `MET
 """
 
 from nlmeans.denoisers.base import Denoiser
+from nlmeans.denoisers.learned import Learned
 from nlmeans.denoisers.local import Gaussian, Mean, Median
 from nlmeans.denoisers.nlm import NLMeans
 from nlmeans.denoisers.opencv import OpenCV
@@ -12,6 +13,7 @@ from nlmeans.denoisers.ridge import Ridge
 METHODS: dict[str, type[Denoiser]] = {
     "nlm": NLMeans,
     "ridge": Ridge,
+    "learned": Learned,
     "opencv": OpenCV,
     "mean": Mean,
     "median": Median,

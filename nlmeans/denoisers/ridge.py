@@ -12,7 +12,7 @@ from nlmeans.engines import GROUP_ENGINES, GroupEngine, get_group_engine
 from nlmeans.errors import ParameterError
 from nlmeans.groups import Groups
 from nlmeans.progress import Progress, part
-from nlmeans.rules import RidgeRule, noise_in_levels, ridge_rule
+from nlmeans.rules import BELOW_ROUNDING, RidgeRule, noise_in_levels, ridge_rule
 from nlmeans.validation import DTYPES, check_choice, check_integer, check_number, check_workers
 
 PRESETS: dict[Preset, str] = {
@@ -20,9 +20,6 @@ PRESETS: dict[Preset, str] = {
     "best": "many rounds, about six times as long",
 }
 """How much to spend."""
-
-BELOW_ROUNDING = 1e-6
-"""Noise that is less than this part of the largest value is lost in float32 already."""
 
 REMATCH = 3
 """Rounds until groups are found anew."""

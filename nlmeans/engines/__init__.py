@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from nlmeans.errors import ParameterError
 from nlmeans.groups import Groups
 from nlmeans.neighborhood import Region
 from nlmeans.operation import NonLocalMean
@@ -21,6 +22,7 @@ from nlmeans.validation import check_choice
 ENGINES = {
     "numba": "nlmeans.engines.numba_engine",
     "reference": "nlmeans.engines.reference",
+    "torch": "nlmeans.engines.torch_engine",
 }
 
 
@@ -99,4 +101,11 @@ def _load(module: str) -> ModuleType:
     # Because Ctrl-C is raised in the main thread only: one that came while
     # LLVM was being loaded was swallowed by a finalizer, and LLVM's lock was never released.
     with ThreadPoolExecutor(1) as importer:
-        return importer.submit(import_module, module).result()
+        try:
+            return importer.submit(import_module, module).result()
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ParameterError(
+                "engine", "'torch' needs PyTorch, which pip install 'nlmeans[torch]' installs"
+            ) from None

@@ -1,0 +1,103 @@
+"""The trained networks, run by ONNX Runtime or by torch, whichever is installed."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.resources import files
+from importlib.util import find_spec
+
+import numpy as np
+
+from nlmeans.errors import ParameterError
+
+Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Noisy image (C, H, W) and sigma (1, H, W) to the image denoised: float32, 0 black and 1 white."""
+
+MULTIPLE = 16
+"""Height and width must be multiples of it: the non-local block's 8, at half resolution."""
+
+REACH = 53
+"""How far from a pixel its result depends on the image. In positions of 2x2 pixels: 5 for what
+follows the non-local block, 11 for the block, 10 for what precedes it."""
+
+HIGHEST_NOISE = 75 / 255
+"""Largest sigma that the networks were trained for."""
+
+NAMES = {1: "gray", 3: "color"}
+"""Weights by number of channels."""
+
+
+def is_trained(channels: int) -> bool:
+    """Whether there is a network for images of so many channels."""
+    return channels in NAMES and _weights(channels, "safetensors").is_file()
+
+
+def check_runtime() -> str:
+    """Name of the module that is to run the networks.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    if find_spec("onnxruntime") is not None:
+        return "onnxruntime"
+    if find_spec("torch") is not None and find_spec("safetensors") is not None:
+        return "torch"
+    raise ParameterError(
+        "method",
+        "'learned' needs ONNX Runtime or PyTorch, which pip install 'nlmeans[learned]' or "
+        "'nlmeans[torch]' installs",
+    )
+
+
+@lru_cache(maxsize=4)
+def load(channels: int, threads: int, runtime: str) -> Network:
+    """The network for so many channels, to be run on so many threads."""
+    if runtime == "onnxruntime":
+        return _onnxruntime(channels, threads)
+    return _torch(channels, threads)
+
+
+def _weights(channels: int, suffix: str):  # type: ignore[no-untyped-def]
+    return files("nlmeans") / "learned" / "weights" / f"{NAMES[channels]}.{suffix}"
+
+
+def _onnxruntime(channels: int, threads: int) -> Network:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Waiting threads sleep: spinning, they took the processor from everybody else.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(
+        _weights(channels, "onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        return session.run(["denoised"], {"noisy": noisy[None], "sigma": sigma[None]})[0][0]
+
+    return run
+
+
+def _torch(channels: int, threads: int) -> Network:
+    import torch
+    from safetensors.torch import load as load_weights
+
+    from nlmeans.learned.network import NonLocalNet, Shape
+
+    net = NonLocalNet(Shape(channels=channels)).eval().requires_grad_(False)
+    net.load_state_dict(load_weights(_weights(channels, "safetensors").read_bytes()))
+    device = torch.get_default_device()
+    net.to(device, memory_format=torch.channels_last)
+
+    def run(noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            tensors = (torch.from_numpy(array[None]).to(device) for array in (noisy, sigma))
+            with torch.inference_mode():
+                return net(*tensors).cpu().numpy()[0]
+        finally:
+            torch.set_num_threads(before)
+
+    return run

@@ -1,0 +1,156 @@
+"""The non-local block of Wang et al., as a module for any network."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nlmeans.engines.torch_blocks import Blocks, displacements, reflect
+from nlmeans.engines.torch_pairs import Score, mean
+from nlmeans.errors import ParameterError
+from nlmeans.neighborhood import Everywhere, Window
+from nlmeans.validation import check_choice, check_integer
+
+Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+
+SCORES: dict[Pairwise, Score] = {
+    "gaussian": "exponential",
+    "embedded_gaussian": "exponential",
+    "dot_product": "product",
+    "concatenation": "sum",
+}
+"""How each pairwise function is computed."""
+
+
+class NonLocalBlock(nn.Module):
+    r"""The non-local block, z = W_z y + x: Eq. (6) of Wang et al. [1]_.
+
+    y_i = 1/C_i sum over j in N(i) of f(x_i, x_j) W_g x_j is `nlmeans.operation.NonLocalMean`,
+    the operation that with fixed embeddings of patches is NL-means. W_z starts at zero and the
+    block as the identity, so that it can be put into a trained network.
+
+    Parameters
+    ----------
+    channels : int
+        C of the input (B, C, *space), >= 1.
+    dimension : {1, 2, 3}, optional
+        Axes of space: sequence, image, or clip (T, H, W), of which every position of every frame
+        is a member. Samples of a batch never meet.
+    pairwise : {"gaussian", "embedded_gaussian", "dot_product", "concatenation"}, optional
+        f: Eq. (2) to (5) of [1]_.
+    inner : int, optional
+        D, the channels of theta, phi and g; default half of C, at least 1.
+    neighborhood : Everywhere, Window or Blocks, optional
+        N(i). `Everywhere` is that of [1]_; `Window` is that of NL-means; `Blocks` costs least.
+    subsample : int, optional
+        Side of the max pooling before phi and g, 1 for none; with `Everywhere` only.
+    position : bool, optional
+        With `Blocks` and an exponential f: learn a factor of f for where j lies from i, as
+        log f, zero at the start.
+    scale : float, optional
+        Factor of theta . phi; default D^-1/2 as in the authors' code, 1 in the paper's equations.
+
+    Raises
+    ------
+    ParameterError
+        If an argument breaks its rule.
+
+    Notes
+    -----
+    For N positions with M members each, O(N M D) time. Memory in floats, beside O(N D): with
+    `Everywhere` nothing that grows with N M; with `Blocks` of size s and halo h in d dimensions
+    N (s + 2 h)^d for f, and D (1 + 2 h / s)^d N each for phi and g.
+
+    References
+    ----------
+    .. [1] X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        dimension: int = 2,
+        pairwise: Pairwise = "embedded_gaussian",
+        inner: int | None = None,
+        neighborhood: Everywhere | Window | Blocks = Everywhere(),  # noqa: B008 - frozen and empty
+        subsample: int = 1,
+        position: bool = False,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        check_integer("channels", channels, least=1)
+        check_integer("dimension", dimension, least=1, most=3)
+        check_choice("pairwise", pairwise, get_args(Pairwise))
+        inner = max(1, channels // 2) if inner is None else check_integer("inner", inner, least=1)
+        check_integer("subsample", subsample, least=1)
+        if subsample > 1 and not isinstance(neighborhood, Everywhere):
+            raise ParameterError("subsample", "must be 1 for a window", subsample)
+        if position and not (isinstance(neighborhood, Blocks) and "gaussian" in pairwise):
+            raise ParameterError("position", "must go with Blocks and an exponential pairwise")
+        self.dimension, self.subsample = dimension, subsample
+        self.pairwise: Pairwise = pairwise
+        self.neighborhood = neighborhood
+        self.scale = inner**-0.5 if scale is None else scale
+        embedded = pairwise != "gaussian"
+        self.theta = nn.Linear(channels, inner) if embedded else nn.Identity()
+        self.phi = nn.Linear(channels, inner) if embedded else nn.Identity()
+        self.g = nn.Linear(channels, inner)
+        self.w_z = nn.Linear(inner, channels)
+        nn.init.zeros_(self.w_z.weight)
+        for layer in (self.theta, self.phi, self.g, self.w_z):
+            if isinstance(layer, nn.Linear):  # a bias alone could make all f of a relu 0
+                nn.init.zeros_(layer.bias)
+        if pairwise == "concatenation":
+            self.w_f = nn.Parameter(torch.randn(2, inner) * inner**-0.5)
+        self.has_position = position
+        if position and isinstance(neighborhood, Blocks):
+            number = _numbered(neighborhood, dimension)
+            self.register_buffer("displacement", number, persistent=False)
+            self.position = nn.Parameter(torch.zeros(int(number.max()) + 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Z of x, both (B, C, *space)."""
+        if x.ndim != self.dimension + 2:
+            raise ParameterError("x", f"must have {self.dimension + 2} axes", tuple(x.shape))
+        size = self.neighborhood.size if isinstance(self.neighborhood, Blocks) else 1
+        if any(n % size for n in x.shape[2:]):
+            raise ParameterError(
+                "x", f"must have a multiple of {size} positions along each axis", tuple(x.shape)
+            )
+        last = x.movedim(1, -1)  # (B, *space, C), so that the maps are of the last axis
+        pooled = last if self.subsample == 1 else _max_pool(x, self.subsample).movedim(1, -1)
+        query, key, value = self.theta(last), self.phi(pooled), self.g(pooled)
+        # Scores and their softmax stay in the dtype of the embeddings, and copies of the windows
+        # with them: autocast would have both in float32, twice the memory.
+        with torch.autocast(x.device.type, enabled=False):
+            y = self._average(query, key, value)
+        return x + self.w_z(y).movedim(-1, 1)
+
+    def _average(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """y, (B, *space, D), of theta, phi and g, each (B, *space, D)."""
+        if self.pairwise == "concatenation":
+            # w_f . [theta, phi] is a sum of two numbers, one of i and one of j.
+            of_theta, of_phi = self.w_f.to(query.dtype)[:, :, None]
+            query, key = query @ of_theta, key @ of_phi
+        elif self.scale != 1:
+            query = query * self.scale
+        margin = self.neighborhood.margin(self.dimension)
+        key, value = reflect(key, margin), reflect(value, margin)
+        position = self.position[self.displacement].to(query.dtype) if self.has_position else None
+        return mean(SCORES[self.pairwise], query, key, value, self.neighborhood, position)
+
+
+def _numbered(blocks: Blocks, dimension: int) -> Tensor:
+    """A number for every displacement between i and j, (positions, members) of a block."""
+    size, halo = (blocks.size,) * dimension, (blocks.halo,) * dimension
+    reach = blocks.size + blocks.halo - 1
+    place = torch.tensor([(2 * reach + 1) ** k for k in reversed(range(dimension))])
+    return ((displacements(size, halo) + reach) * place).sum(-1)
+
+
+def _max_pool(x: Tensor, side: int) -> Tensor:
+    """Largest of every `side`^d positions; those left over at the end make smaller groups."""
+    pool = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[x.ndim - 3]
+    return pool(x, side, ceil_mode=True)

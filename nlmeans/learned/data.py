@@ -1,0 +1,111 @@
+"""Training data: crops of photographs, and noise of every level.
+
+What a step sees is a function of the seed and the step's number alone, so that training that was
+interrupted goes on exactly as if it had not been.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nlmeans.errors import ParameterError
+
+SCALES = (1.0, 0.9, 0.8, 0.7, 0.6)
+"""Photographs are also seen smaller: finer texture, and fainter traces of their JPEG coding."""
+
+HIGHEST_NOISE = 75.0
+"""Largest sigma that a network is trained for, in gray levels of 255."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on: clean crops and noise (B, C, H, W), sigma (B, 1, 1, 1).
+
+    Crops are from 0 to 1, and sigma in the same units, 75 gray levels being 75 / 255; the noise
+    is of unit variance.
+    """
+
+    clean: np.ndarray
+    noise: np.ndarray
+    sigma: np.ndarray
+
+
+def load_images(folder: Path, channels: int) -> list[np.ndarray]:
+    """Images of a folder by name, uint8 (C, H, W): RGB, or its luma 0.299 R + 0.587 G + 0.114 B.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two.
+    """
+    from PIL import Image
+
+    images = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+            with Image.open(path) as file:
+                pixels = np.asarray(file.convert("RGB" if channels == 3 else "L"))
+            images.append(np.moveaxis(np.atleast_3d(pixels), -1, 0))
+    if len(images) < 2:
+        raise ParameterError("data", "must be a folder of at least two images", str(folder))
+    return images
+
+
+def hold_out(
+    images: Sequence[np.ndarray], count: int, seed: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Split off `count` images by lot, at most half: those left, and those held out."""
+    count = min(count, len(images) // 2)
+    order = np.random.default_rng(seed).permutation(len(images))
+    return [images[k] for k in order[count:]], [images[k] for k in order[:count]]
+
+
+class Crops:
+    """Random crops of images, turned and mirrored, with fresh noise.
+
+    Parameters
+    ----------
+    images : sequence of ndarray
+        uint8 (C, H, W).
+    seed : int
+        Of everything that is drawn.
+    """
+
+    def __init__(self, images: Sequence[np.ndarray], seed: int) -> None:
+        self.seed = seed
+        self.smallest = min(min(image.shape[1:]) for image in images)
+        self.scaled = [[_shrink(image, scale) for scale in SCALES] for image in images]
+
+    def batch(self, step: int, size: int, count: int) -> Batch:
+        """`count` crops of size x size for a step; an image that is smaller is an error."""
+        if size > self.smallest:
+            raise ParameterError("crop", f"must fit into images of {self.smallest} pixels", size)
+        rng = np.random.default_rng((self.seed, step))
+        clean = np.stack([self._crop(rng, size) for _ in range(count)]).astype(np.float32) / 255
+        # The power gives low levels, which differ most from each other, more than their share:
+        # half of all sigma are below 30, a fifth above 56.
+        sigma = HIGHEST_NOISE / 255 * rng.random((count, 1, 1, 1), np.float32) ** 1.3
+        return Batch(clean, rng.standard_normal(clean.shape, np.float32), sigma)
+
+    def _crop(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """One crop (C, size, size)."""
+        versions = self.scaled[rng.integers(len(self.scaled))]
+        # The original half of the time, else one of the smaller ones that are large enough.
+        smaller = [image for image in versions[1:] if min(image.shape[1:]) >= size]
+        original = rng.random() < 0.5 or not smaller
+        image = versions[0] if original else smaller[rng.integers(len(smaller))]
+        y, x = (rng.integers(extent - size + 1) for extent in image.shape[1:])
+        crop = np.rot90(image[:, y : y + size, x : x + size], int(rng.integers(4)), (1, 2))
+        return crop[..., ::-1] if rng.random() < 0.5 else crop
+
+
+def _shrink(image: np.ndarray, scale: float) -> np.ndarray:
+    """Resize an image (C, H, W) by area."""
+    if scale == 1:
+        return image
+    import cv2
+
+    size = tuple(round(extent * scale) for extent in image.shape[:0:-1])
+    return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in image])

@@ -1,0 +1,98 @@
+"""Weights of a training for use: ``python -m nlmeans.learned.export --checkpoint FILE --out DIR``.
+
+Writes `gray.safetensors` and `gray.onnx` (for RGB `color...`), the moving average of the weights,
+and `gray.md`, a card that says how they were trained. Whoever has them needs nothing else of it.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from nlmeans.denoisers.network import NAMES
+from nlmeans.files.atomic import replace_file
+from nlmeans.learned.graph import to_onnx
+from nlmeans.learned.network import NonLocalNet, Shape
+from nlmeans.learned.schedule import Schedule
+from nlmeans.learned.train import HELD_OUT
+from nlmeans.learned.training import AVERAGE, read_checkpoint
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m nlmeans.learned.export", description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    state = read_checkpoint(options.checkpoint)
+    shape = Shape(**state["shape"])
+    for suffix, data in (packed(state) | {"md": card(state).encode()}).items():
+        replace_file(str(options.out / f"{NAMES[shape.channels]}.{suffix}"), data)
+    return 0
+
+
+def packed(state: dict[str, Any]) -> dict[str, bytes]:
+    """Contents of both files, by suffix."""
+    net = NonLocalNet(Shape(**state["shape"])).eval().requires_grad_(False)
+    # Weights of 11 bits: what that changes in an image is far below a gray level.
+    halves = {name: weight.half().contiguous() for name, weight in state["average"].items()}
+    net.load_state_dict(halves)
+    about = {
+        "shape": json.dumps(asdict(net.shape)),
+        "recipe": json.dumps(state["recipe"]),
+        "step": str(state["step"]),
+    }
+    return {
+        "safetensors": save(halves, metadata=about),
+        "onnx": to_onnx(net, about).SerializeToString(),
+    }
+
+
+CARD = """\
+# The network `{name}`
+
+`nlmeans.learned.network.NonLocalNet`, {weights:,} weights, for images of {channels} channel(s):
+convolutions at half and quarter resolution around a non-local block ({pairwise}, blocks of {size}
+with a halo of {halo}). It returns the image less sigma times an estimate of the noise; of an image
+without noise, the image.
+
+- Data: photographs, all but {held_out} of them, whole and at 0.9 to 0.6 of their size; turned,
+  mirrored; white Gaussian noise drawn anew for every crop, sigma from 0 to 75 of 255 levels.
+- Training: {steps:,} steps with Muon and Adam. The last ones: {batch} crops of {crop} x {crop},
+  learning rate {rate:g}{decay}, loss "{loss}", seed {seed}. Weights are the moving average of those
+  of all steps, {average:g} of it kept by each, rounded to 11 bits.
+- PSNR on the photographs that were held out, middle 256 x 256, noise not clipped:
+  {psnr}.
+- For: white noise of a known level on photographs. Not for: correlated noise, such as that of
+  camera JPEGs, which looks like texture to it.
+"""
+
+
+def card(state: dict[str, Any]) -> str:
+    """What to know about the weights of a checkpoint, as Markdown."""
+    shape, recipe, schedule = state["shape"], state["recipe"], Schedule(**state["schedule"])
+    measured = [row for row in state["log"] if any(key.startswith("psnr") for key in row)]
+    last = measured[-1] if measured else {}
+    values = [
+        f"{last[key]:.2f} dB at sigma {key.removeprefix('psnr_')}" for key in last if "psnr" in key
+    ]
+    decayed = schedule.decay_steps and schedule.finished(state["step"])
+    return CARD.format(
+        name=NAMES[shape["channels"]],
+        weights=sum(weight.numel() for weight in state["average"].values()),
+        steps=state["step"],
+        held_out=HELD_OUT,
+        average=AVERAGE,
+        decay=f", decaying to 0 over the last {schedule.decay_steps:,} steps" if decayed else "",
+        psnr=", ".join(values) + f" (step {last['step']:,})" if values else "not measured",
+        **(shape | recipe),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""A `NonLocalNet` as an ONNX graph of any height and width.
+
+Written out node by node, for the exporters of torch turn the cutting into blocks into chains of
+shape arithmetic. Here it is `SpaceToDepth`, slices and one `Reshape`.
+"""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from nlmeans.engines.torch_blocks import Blocks
+from nlmeans.errors import ParameterError
+from nlmeans.learned.block import NonLocalBlock
+from nlmeans.learned.network import Coarse, NonLocalNet, Residual
+
+OPSET = 17
+"""Of ONNX Runtime 1.12 (2022) and later."""
+
+
+def to_onnx(net: NonLocalNet, about: dict[str, str]) -> Any:
+    """An ONNX model: `noisy` (1, C, H, W) and `sigma` (1, 1, H, W) to `denoised`.
+
+    Parameters
+    ----------
+    net : NonLocalNet
+        With an embedded Gaussian and a halo half the size of its blocks.
+    about : dict of str to str
+        Metadata.
+
+    Raises
+    ------
+    ParameterError
+        If the non-local block is of a kind that no trained network has.
+    """
+    channels = net.shape.channels
+    graph = _Graph()
+    # Pixels of 2x2 become channels in torch's order by a convolution that only picks.
+    pick = np.eye(4 * channels, dtype=np.float32).reshape(4 * channels, channels, 2, 2)
+    unshuffled = graph("Conv", "noisy", graph.constant(pick), strides=[2, 2], kernel_shape=[2, 2])
+    level = graph("AveragePool", "sigma", kernel_shape=[2, 2], strides=[2, 2])
+    x = graph.conv(graph("Concat", unshuffled, level, axis=1), net.head)
+    for module in (*net.before, net.block, *net.after):
+        x = _module(graph, x, module)
+    noise = graph("DepthToSpace", graph.conv(x, net.tail), blocksize=2, mode="CRD")
+    graph("Sub", "noisy", graph("Mul", "sigma", noise), output="denoised")
+    return graph.model(channels, about)
+
+
+class _Graph:
+    """Nodes and constants, named by their number."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def __call__(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node; returns the name of its output."""
+        name = output or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
+        return name
+
+    def weights(self, value: np.ndarray) -> str:
+        """Add weights: kept in float16, half the file, and unfolded when a session begins."""
+        half = self.constant(value.astype(np.float16))
+        return self("Cast", half, to=TensorProto.FLOAT)
+
+    def constant(self, value: np.ndarray) -> str:
+        """Add a constant; returns its name."""
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def integers(self, *values: int) -> str:
+        """A constant of integers."""
+        return self.constant(np.array(values, np.int64))
+
+    def conv(self, x: str, module: nn.Conv2d) -> str:
+        """A convolution of torch."""
+        weight, bias = (self.weights(_array(w)) for w in (module.weight, module.bias))
+        pads = [*module.padding, *module.padding]
+        size, strides = list(module.kernel_size), list(module.stride)
+        return self("Conv", x, weight, bias, kernel_shape=size, strides=strides, pads=pads)
+
+    def linear(self, x: str, module: nn.Linear) -> str:
+        """A linear map of the channels, as a 1x1 convolution."""
+        weight = self.weights(_array(module.weight)[:, :, None, None])
+        bias = self.weights(_array(module.bias))
+        return self("Conv", x, weight, bias, kernel_shape=[1, 1])
+
+    def model(self, channels: int, about: dict[str, str]) -> Any:
+        """All of it."""
+
+        def image(name: str, count: int) -> Any:
+            return helper.make_tensor_value_info(
+                name, TensorProto.FLOAT, [1, count, "height", "width"]
+            )
+
+        graph = helper.make_graph(
+            self.nodes,
+            "non_local_net",
+            [image("noisy", channels), image("sigma", 1)],
+            [image("denoised", channels)],
+            self.constants,
+        )
+        # The version that came with the opset: runtimes refuse files from their future.
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8
+        )
+        helper.set_model_props(model, about)
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def _module(graph: _Graph, x: str, module: nn.Module) -> str:
+    """Nodes of a part of the network."""
+    if isinstance(module, nn.Identity):
+        return x
+    if isinstance(module, Residual):
+        inside = graph("Relu", graph.conv(x, module.first))
+        return graph("Add", x, graph.conv(inside, module.second))
+    if isinstance(module, Coarse):
+        inside = graph("Relu", graph.conv(x, module.down))
+        inside = graph.conv(_module(graph, inside, module.inside), module.up)
+        scales = graph.constant(np.array([1, 1, 2, 2], np.float32))
+        larger = graph(
+            "Resize", inside, "", scales,
+            mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric",
+        )  # fmt: skip
+        return graph("Add", x, larger)
+    if isinstance(module, NonLocalBlock) and isinstance(module.neighborhood, Blocks):
+        return _block(graph, x, module, module.neighborhood)
+    raise ParameterError("net", "must be made of parts that have a graph", type(module).__name__)
+
+
+def _block(graph: _Graph, x: str, block: NonLocalBlock, blocks: Blocks) -> str:
+    """Nodes of a non-local block: embedded Gaussian, with positions, halo half of the size."""
+    size, halo = blocks.size, blocks.halo
+    if block.pairwise != "embedded_gaussian" or not block.has_position or 2 * halo != size:
+        raise ParameterError("net", "must have an embedded Gaussian over blocks and half a block")
+    inner = block.g.out_features
+    # Positions of a block, (1, size^2 D, h, w), their channels last in torch's order of blocks.
+    scale = graph.constant(np.array(block.scale, np.float32))
+    theta = graph("Mul", graph.linear(x, block.theta), scale)
+    positions = graph("SpaceToDepth", theta, blocksize=size)
+    query = _tokens(graph, positions, size**2, inner)
+    key, value = (
+        _tokens(graph, _windows(graph, graph.linear(x, part), halo), (size + 2 * halo) ** 2, inner)
+        for part in (block.phi, block.g)
+    )
+    scores = graph("MatMul", query, graph("Transpose", key, perm=[0, 2, 1]))
+    position = _array(block.position)[block.displacement.numpy()][:, _order(blocks)]
+    f = graph("Softmax", graph("Add", scores, graph.weights(position)), axis=-1)
+    y = graph("Transpose", graph("MatMul", f, value), perm=[1, 2, 0])
+    y = graph("Reshape", y, graph("Shape", positions))
+    y = graph("DepthToSpace", y, blocksize=size, mode="DCR")
+    return graph("Add", x, graph.linear(y, block.w_z))
+
+
+def _windows(graph: _Graph, x: str, halo: int) -> str:
+    """Members of every block: (1, D, H, W) to (1, span^2 D, h, w), in the order of `_order`."""
+    x = graph("Pad", x, graph.integers(0, 0, halo, halo, 0, 0, halo, halo), mode="reflect")
+    # In cells of halo x halo a window is 4 x 4 of them, and the next one begins 2 further.
+    cells = graph("SpaceToDepth", x, blocksize=halo)
+    axes, steps = graph.integers(2, 3), graph.integers(2, 2)
+    ends = [-3, -2, -1, np.iinfo(np.int64).max]
+    slices = [
+        graph("Slice", cells, graph.integers(i, j), graph.integers(ends[i], ends[j]), axes, steps)
+        for i in range(4)
+        for j in range(4)
+    ]
+    return graph("Concat", *slices, axis=1)
+
+
+def _tokens(graph: _Graph, x: str, count: int, inner: int) -> str:
+    """(1, count D, h, w) to (h w, count, D)."""
+    apart = graph("Reshape", x, graph.integers(count, inner, -1))
+    return graph("Transpose", apart, perm=[2, 0, 1])
+
+
+def _order(blocks: Blocks) -> np.ndarray:
+    """Members as `_windows` has them, by cells, as numbers of members row by row."""
+    halo, span = blocks.halo, blocks.size + 2 * blocks.halo
+    rows = np.arange(span**2).reshape(4, halo, 4, halo)
+    return rows.transpose(0, 2, 1, 3).ravel()
+
+
+def _array(weight: Any) -> np.ndarray:
+    return weight.detach().cpu().numpy().astype(np.float32)

@@ -1,0 +1,132 @@
+"""The denoising network: convolutions at half and quarter resolution around a non-local block."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nlmeans.engines.torch_blocks import Blocks
+from nlmeans.learned.block import SCORES, NonLocalBlock, Pairwise
+from nlmeans.validation import check_choice
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a `NonLocalNet`.
+
+    Parameters
+    ----------
+    channels : int
+        Of the image: 1 or 3.
+    features : int
+        Channels inside.
+    inner : int
+        Channels of the non-local block's embeddings.
+    pairwise : str
+        f of the non-local block; "none" leaves the block out.
+    size, halo : int
+        Of its `Blocks`, in positions at half resolution.
+    """
+
+    channels: int = 1
+    features: int = 64
+    inner: int = 32
+    pairwise: str = "embedded_gaussian"
+    size: int = 8
+    halo: int = 4
+
+    @property
+    def multiple(self) -> int:
+        """What height and width must be a multiple of, in pixels."""
+        return 2 * self.size
+
+
+class Residual(nn.Module):
+    """x + conv(relu(conv(x))), zero at the start."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(features, features, 3, padding=1)
+        self.second = nn.Conv2d(features, features, 3, padding=1)
+        _zero(self.second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, features, H, W) to the same."""
+        return x + self.second(functional.relu(self.first(x)))
+
+
+class Coarse(nn.Module):
+    """x plus what is seen at half its resolution: four convolutions for the cost of one."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(features, features, 3, stride=2, padding=1)
+        self.inside = Residual(features)
+        self.up = nn.Conv2d(features, features, 3, padding=1)
+        _zero(self.up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, features, H, W) to the same."""
+        y = self.up(self.inside(functional.relu(self.down(x))))
+        return x + functional.interpolate(y, scale_factor=2, mode="nearest")
+
+
+class NonLocalNet(nn.Module):
+    """x = y - sigma n(y, sigma): an estimate n of the noise, in units of its level.
+
+    Where sigma is 0 the image is returned exactly. 2x2 pixels make the channels of one position,
+    so that everything runs at half resolution or less; the non-local block compares features
+    that have already been denoised in part by what lies around them.
+
+    Parameters
+    ----------
+    shape : Shape
+        Its sizes.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        features = shape.features
+        self.head = nn.Conv2d(4 * shape.channels + 1, features, 3, padding=1)
+        self.before = nn.Sequential(Residual(features), Coarse(features))
+        self.block = _block(shape)
+        self.after = nn.Sequential(Residual(features), Residual(features))
+        self.tail = nn.Conv2d(features, 4 * shape.channels, 3, padding=1)
+
+    def forward(self, y: Tensor, sigma: Tensor) -> Tensor:
+        """Denoise.
+
+        Parameters
+        ----------
+        y : Tensor, shape (B, C, H, W)
+            Noisy images, black 0 and white 1; H and W multiples of `shape.multiple`, and more
+            than twice the halo.
+        sigma : Tensor, shape (B, 1, H, W)
+            Standard deviation of the noise at every pixel, in the same units, 0 to 75/255.
+        """
+        level = functional.avg_pool2d(sigma, 2)
+        x = self.head(torch.cat([functional.pixel_unshuffle(y, 2), level], 1))
+        x = self.after(self.block(self.before(x)))
+        return y - sigma * functional.pixel_shuffle(self.tail(x), 2).to(y.dtype)
+
+
+def _block(shape: Shape) -> nn.Module:
+    if shape.pairwise == "none":
+        return nn.Identity()
+    pairwise = cast(Pairwise, check_choice("pairwise", shape.pairwise, (*SCORES, "none")))
+    return NonLocalBlock(
+        shape.features,
+        pairwise=pairwise,
+        inner=shape.inner,
+        neighborhood=Blocks(shape.size, shape.halo),
+        position="gaussian" in pairwise,
+    )
+
+
+def _zero(convolution: nn.Conv2d) -> None:
+    nn.init.zeros_(convolution.weight)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)

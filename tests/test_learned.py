@@ -1,0 +1,217 @@
+"""The method "learned": the trained network, whatever runs it, in whatever units and tiles."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from nlmeans import ParameterError, add_noise, denoise, psnr
+from nlmeans.denoisers import learned, network
+
+RUNTIMES = ["onnxruntime", "torch"]
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request, monkeypatch):
+    """One of the runtimes, as if it were the only one."""
+    pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+    if request.param == "torch":
+        pytest.importorskip("safetensors", reason="safetensors is not installed")
+    monkeypatch.setattr(network, "check_runtime", lambda: request.param)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def noisy(request):
+    """A crop of a photograph with noise of sigma 25; clean and noisy, float32."""
+    from skimage.data import camera
+
+    clean = camera()[60:190, 150:300].astype(np.float32)
+    return clean, add_noise(clean, 25, rng=1)
+
+
+def test_denoises(noisy, runtime):
+    """Far better than NL-means, at its own noise level and at others."""
+    clean, image = noisy
+    for sigma in (5, 25, 70):
+        image = add_noise(clean, sigma, rng=1)
+        ours, theirs = (denoise(image, sigma=sigma, method=m) for m in ("learned", "nlm"))
+        assert ours.dtype == np.float32
+        assert psnr(clean, ours, data_range=255) > psnr(clean, theirs, data_range=255) + 0.5
+
+
+def test_runtimes_agree(noisy, monkeypatch):
+    """To 1e-4 of a gray level in 255, give or take the rounding of float32."""
+    for name in (*RUNTIMES, "safetensors"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    _, image = noisy
+    results = []
+    for name in RUNTIMES:
+        monkeypatch.setattr(network, "check_runtime", lambda name=name: name)
+        results.append(denoise(image, sigma=25, method="learned"))
+    np.testing.assert_allclose(*results, rtol=0, atol=255e-5)
+
+
+@pytest.mark.parametrize("tile", [16, 48, 80])
+def test_tiles_do_not_show(noisy, runtime, tile, monkeypatch):
+    _, image = noisy
+    whole = denoise(image, sigma=25, method="learned")
+    monkeypatch.setattr(learned, "TILE", tile)
+    np.testing.assert_allclose(denoise(image, sigma=25, method="learned"), whole, atol=1e-4)
+
+
+def test_tiles_cover_every_pixel_once(monkeypatch):
+    monkeypatch.setattr(learned, "TILE", 48)
+    for space in ((1, 1), (48, 49), (100, 30), (97, 200)):
+        visits = np.zeros(space, int)
+        for tile in learned._tiles(space):
+            assert all(start % network.MULTIPLE == 0 for start, _ in tile)
+            assert all(stop - start <= 48 for start, stop in tile)
+            visits[tuple(slice(*pair) for pair in tile)] += 1
+        np.testing.assert_array_equal(visits, 1)
+
+
+def test_units_do_not_matter(noisy, runtime):
+    """From 0 to 1, far from 0, or as integers of 16 bits: the same picture."""
+    _, image = noisy
+    expected = denoise(image.astype(np.float64), sigma=25, method="learned")
+    for factor, offset in ((1 / 255, 0), (3.0, 1000), (1e6, -1e7)):
+        other = factor * image.astype(np.float64) + offset
+        result = denoise(other, sigma=25 * factor, method="learned")
+        np.testing.assert_allclose((result - offset) / factor, expected, rtol=0, atol=0.01)
+    integers = np.clip(np.rint(200 * image), 0, 65535).astype(np.uint16)
+    result = denoise(integers, sigma=25 * 200, method="learned")
+    assert result.dtype == np.uint16
+    reference = denoise(integers / 200.0, sigma=25, method="learned")
+    np.testing.assert_allclose(result / 200, reference, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_other_channels_than_rgb_are_denoised_each_for_itself(noisy, runtime, channels):
+    """With units that they share."""
+    _, image = noisy
+    several = np.stack([image, image[::-1], image[:, ::-1], 255 - image][:channels], -1)
+    result = denoise(several, sigma=25, method="learned", channel_axis=-1)
+    denoiser = learned.Learned(sigma=25.0).settled(several)
+    for c in range(channels):
+        alone = denoiser(np.ascontiguousarray(several[..., c : c + 1]))[..., 0]
+        np.testing.assert_array_equal(result[..., c], alone)
+
+
+def test_without_noise_nothing_changes(noisy, runtime):
+    clean, _ = noisy
+    for sigma in (0, 1e-6):
+        np.testing.assert_array_equal(denoise(clean, sigma=sigma, method="learned"), clean)
+    seen = []
+    denoise(clean, sigma=0, method="learned", progress=seen.append)
+    assert seen == [1.0]
+
+
+def test_more_noise_than_it_was_trained_for(noisy, runtime):
+    """It sees the image with less contrast then, and still helps."""
+    clean, _ = noisy
+    image = add_noise(clean, 150, rng=2)
+    result = denoise(image, sigma=150, method="learned")
+    assert psnr(clean, result, data_range=255) > psnr(clean, image, data_range=255) + 8
+
+
+def test_sigma_is_estimated(noisy, runtime):
+    _, image = noisy
+    result, info = denoise(image, method="learned", return_info=True)
+    assert info.estimated_sigma == pytest.approx(25, abs=3)
+    expected = denoise(image, sigma=info.estimated_sigma, method="learned")
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_volumes_are_refused(runtime):
+    with pytest.raises(ParameterError, match=r"^method 'learned' takes images of two axes, not 3"):
+        denoise(np.zeros((9, 9, 9)), sigma=1, method="learned")
+
+
+def test_without_a_runtime_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(network, "find_spec", lambda name: None)
+    message = r"^method 'learned' needs .*pip install 'nlmeans\[learned\]'"
+    with pytest.raises(ParameterError, match=message) as caught:
+        denoise(np.zeros((9, 9)), sigma=1, method="learned")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_are_small_and_no_pickles():
+    folder = files("nlmeans") / "learned" / "weights"
+    names = sorted(file.name for file in folder.iterdir())
+    assert {name.split(".")[-1] for name in names} == {"md", "onnx", "safetensors"}
+    assert sum(len((folder / name).read_bytes()) for name in names) < 4e6
+
+
+# The export
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_exported_networks_agree(channels):
+    """The graph, the weights and the network they are of, for several sizes."""
+    torch, onnxruntime = pytest.importorskip("torch"), pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from safetensors.torch import load
+
+    from nlmeans.learned.export import packed
+    from nlmeans.learned.network import NonLocalNet, Shape
+
+    torch.manual_seed(0)
+    net = NonLocalNet(Shape(channels=channels)).eval().requires_grad_(False)
+    for weight in net.parameters():
+        torch.nn.init.normal_(weight, std=0.05)
+    state = {
+        "shape": vars(net.shape),
+        "recipe": {"seed": 7},
+        "step": 11,
+        "average": net.state_dict(),
+    }
+    contents = packed(state)
+    halves = load(contents["safetensors"])
+    assert all(weight.dtype == torch.float16 for weight in halves.values())
+    loaded = NonLocalNet(Shape(channels=channels)).requires_grad_(False)
+    loaded.load_state_dict(halves)
+    session = onnxruntime.InferenceSession(contents["onnx"], providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map["step"] == "11"
+    for height, width in ((16, 16), (64, 32), (48, 112)):
+        y, sigma = torch.rand(1, channels, height, width), torch.rand(1, 1, height, width) / 3
+        (x,) = session.run(None, {"noisy": y.numpy(), "sigma": sigma.numpy()})
+        torch.testing.assert_close(torch.from_numpy(x), loaded(y, sigma), rtol=0, atol=1e-5)
+        torch.testing.assert_close(loaded(y, sigma), net(y, sigma), rtol=0, atol=1e-2)
+        assert (loaded(y, sigma) - y).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("changes", [{"pairwise": "dot_product"}, {"halo": 2}])
+def test_graphs_of_other_networks_are_refused(changes):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from nlmeans.learned.graph import to_onnx
+    from nlmeans.learned.network import NonLocalNet, Shape
+
+    with pytest.raises(ParameterError, match=r"^net must have an embedded Gaussian over blocks"):
+        to_onnx(NonLocalNet(Shape(features=8, inner=4, **changes)), {})
+
+
+def test_export_command(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from nlmeans.learned import export
+    from nlmeans.learned.network import Shape
+    from nlmeans.learned.schedule import Schedule
+    from nlmeans.learned.training import Recipe, Training
+
+    made = Training(Shape(features=8, inner=4), Recipe(crop=48, loss="log"))
+    made.step, made.schedule = 700, Schedule(decay_from=600, decay_steps=100)
+    made.log = [{"step": 600, "loss": 1.0, "psnr_15": 31.5, "psnr_25": 29.25}, {"step": 700}]
+    made.save(tmp_path / "checkpoint.pt")
+    out = tmp_path / "weights"
+    arguments = ["--checkpoint", str(tmp_path / "checkpoint.pt"), "--out", str(out)]
+    assert export.main(arguments) == 0
+    names = ["gray.md", "gray.onnx", "gray.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    card = " ".join((out / "gray.md").read_text().split())
+    assert f"{sum(weight.numel() for weight in made.net.parameters()):,} weights" in card
+    assert "700 steps" in card
+    assert "crops of 48 x 48" in card
+    assert "decaying to 0 over the last 100 steps" in card
+    assert "31.50 dB at sigma 15, 29.25 dB at sigma 25 (step 600)" in card

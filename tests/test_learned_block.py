@@ -1,0 +1,252 @@
+"""The non-local block: the same operation as NL-means, as a module."""
+
+import numpy as np
+import pytest
+
+from nlmeans import ParameterError, denoise
+from nlmeans.affinity import Concatenation, DotProduct, EmbeddedGaussian, Gaussian
+from nlmeans.embedding import Linear
+from nlmeans.engines import get_engine
+from nlmeans.neighborhood import Everywhere, Window
+from nlmeans.operation import NonLocalMean
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+learned = pytest.importorskip("nlmeans.learned")
+Blocks, NonLocalBlock = learned.Blocks, learned.NonLocalBlock
+torch.set_num_threads(1)  # tensors of some hundred numbers are slower on two
+
+PAIRWISE = ["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+SPACES = {1: (12,), 2: (8, 4), 3: (2, 4, 6)}
+NEIGHBORHOODS = [Everywhere(), Window(1), Window((2,), "exclude"), Blocks(2, 1)]
+
+
+def block(pairwise, dimension=2, *, seed=0, channels=4, **options):
+    """A block in float64 with nothing at zero."""
+    torch.manual_seed(seed)
+    inner = {} if pairwise == "gaussian" else {"inner": 3}
+    made = NonLocalBlock(channels, dimension=dimension, pairwise=pairwise, **inner, **options)
+    for weight in made.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    return made.double()
+
+
+def features(dimension=2, *, channels=4, batch=2, seed=1, space=None):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, channels, *(space or SPACES[dimension]))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def array(weight):
+    return weight.detach().numpy()
+
+
+def operation_of(made):
+    """The block's y as a `NonLocalMean` of inputs with a channel of ones, which makes biases."""
+
+    def linear(layer, scale=1.0):
+        if isinstance(layer, torch.nn.Identity):
+            return Linear(scale * np.eye(4, 5))
+        return Linear(scale * np.column_stack([array(layer.weight), array(layer.bias)]))
+
+    theta, phi = linear(made.theta, made.scale), linear(made.phi)
+    affinity = {
+        "gaussian": lambda: EmbeddedGaussian(theta, phi),
+        "embedded_gaussian": lambda: EmbeddedGaussian(theta, phi),
+        "dot_product": lambda: DotProduct(theta, phi),
+        "concatenation": lambda: Concatenation(
+            linear(made.theta), phi, array(made.w_f).reshape(-1)
+        ),
+    }[made.pairwise]()
+    return NonLocalMean(affinity, made.neighborhood, values=linear(made.g))
+
+
+@pytest.mark.parametrize("neighborhood", [Everywhere(), Window(1), Window(2, "exclude")], ids=str)
+@pytest.mark.parametrize("dimension", SPACES)
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_agrees_with_the_reference_engine(pairwise, dimension, neighborhood):
+    """Sample by sample, in which every frame of a clip meets every other."""
+    made = block(pairwise, dimension, neighborhood=neighborhood)
+    x = features(dimension)
+    z = made(x).detach().numpy()
+    operation = operation_of(made)
+    for sample in range(len(x)):
+        last = np.moveaxis(x[sample].numpy(), 0, -1)
+        with_ones = np.concatenate([last, np.ones_like(last[..., :1])], -1)
+        y = get_engine("reference").average(operation, with_ones)
+        expected = last + y @ array(made.w_z.weight).T + array(made.w_z.bias)
+        np.testing.assert_allclose(np.moveaxis(z[sample], 0, -1), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_blocks_are_windows_that_blocks_share(pairwise):
+    """Each block alone, with everything around it: `Everywhere` with the keys of its window."""
+    made = block(pairwise, neighborhood=Blocks(4, 2))
+    x = features()
+    z = made(x)
+    alone = block(pairwise)
+    alone.load_state_dict(made.state_dict())
+    around = np.pad(x.numpy(), [(0, 0), (0, 0), (2, 2), (2, 2)], mode="reflect")
+    for i in range(0, 8, 4):
+        part = alone(torch.from_numpy(around[:, :, i : i + 8, 0:8]))
+        torch.testing.assert_close(z[:, :, i : i + 4, 0:4], part[:, :, 2:6, 2:6])
+
+
+def test_positions_change_f_by_where_j_lies():
+    """A large term for one displacement makes y the value there."""
+    made = block("embedded_gaussian", neighborhood=Blocks(4, 2), position=True)
+    x = features()
+    with torch.no_grad():
+        made.position.zero_()
+        plain = made(x)
+        # Displacements are counted row by row from (-5, -5): that of (1, -2) comes after 6 rows
+        # of 11 and 3 more.
+        made.position[6 * 11 + 3] = 1e4
+        made.w_z.weight.copy_(torch.eye(4, 3))
+        made.w_z.bias.zero_()
+        y = (made(x) - x)[:, :3]
+        g = made.g(x.movedim(1, -1)).movedim(-1, 1)
+    assert not torch.allclose(plain[:, :3] - x[:, :3], y)
+    torch.testing.assert_close(y[:, :, :-1, 2:], g[:, :, 1:, :-2])
+
+
+@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS, ids=str)
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_gradients(pairwise, neighborhood):
+    """With respect to the input and to every weight."""
+    dimension = 1 if neighborhood == Window((2,), "exclude") else 2
+    made = block(pairwise, dimension, neighborhood=neighborhood, channels=2)
+    x = features(dimension, batch=1, channels=2, space=(4,) * dimension)
+    names, weights = zip(*made.named_parameters(), strict=True)
+
+    def z(x, *weights):
+        return torch.func.functional_call(made, dict(zip(names, weights, strict=True)), x)
+
+    leaves = [tensor.detach().requires_grad_() for tensor in (x, *weights)]
+    assert torch.autograd.gradcheck(z, leaves)
+
+
+def test_gradients_of_positions_and_pooling():
+    x = features(batch=1, channels=2, space=(4, 4)).requires_grad_()
+    options = {"channels": 2, "neighborhood": Blocks(4, 2), "position": True}
+    assert torch.autograd.gradcheck(block("embedded_gaussian", **options), x)
+    assert torch.autograd.gradcheck(block("dot_product", channels=2, subsample=2), x)
+
+
+@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS, ids=str)
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_is_the_identity_at_first(pairwise, neighborhood):
+    dimension = 1 if neighborhood == Window((2,), "exclude") else 2
+    made = NonLocalBlock(4, dimension=dimension, pairwise=pairwise, neighborhood=neighborhood)
+    x = features(dimension).float()
+    torch.testing.assert_close(made(x), x, rtol=0, atol=0)
+    # And it can learn: the gradient of W_z is not zero.
+    made(x).square().sum().backward()
+    assert made.w_z.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("neighborhood", [Everywhere(), Window(1), Blocks(2, 1)], ids=str)
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_samples_of_a_batch_never_meet(pairwise, neighborhood):
+    made = block(pairwise, neighborhood=neighborhood)
+    x = features(batch=3)
+    z = made(x)
+    changed = x.clone()
+    changed[1] += 1
+    torch.testing.assert_close(made(changed)[[0, 2]], z[[0, 2]], rtol=0, atol=0)
+    torch.testing.assert_close(made(x[1:2]), z[1:2])
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_frames_of_a_clip_do_meet(pairwise):
+    """What changes in the last frame reaches the first."""
+    made = block(pairwise, 3)
+    x = features(3).requires_grad_()
+    (gradient,) = torch.autograd.grad(made(x)[:, :, 0].square().sum(), x)
+    assert (gradient[:, :, -1].abs() > 1e-12).all()
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_subsampling_pools_what_is_attended_to(pairwise):
+    """As an image of the pooled features as keys and values, the queries being all positions."""
+    made = block(pairwise, subsample=2)
+    x = features()
+    pooled = torch.nn.functional.max_pool2d(x, 2)
+    whole = block(pairwise)
+    whole.load_state_dict(made.state_dict())
+    last, few = (t.movedim(1, -1) for t in (x, pooled))
+    y = whole._average(
+        *(part(t) for part, t in ((made.theta, last), (made.phi, few), (made.g, few)))
+    )
+    torch.testing.assert_close(made(x), x + made.w_z(y).movedim(-1, 1))
+    assert not torch.allclose(made(x), whole(x))
+
+
+def test_with_embeddings_of_patches_it_is_nl_means(camera):
+    """theta (P) = (2 P / h^2, 1) and phi (P) = (P, -|P|^2 / h^2), W_g picking the pixel."""
+    h, radius = 25.0, 1
+    crop = camera[80:120, 190:230].astype(np.float32)
+    level = crop.mean()  # taken off, which changes no difference and keeps |P|^2 small
+    image = torch.from_numpy(crop - level)[None, None]
+    padded = torch.nn.functional.pad(image, (radius,) * 4, mode="reflect")
+    patches = torch.nn.functional.unfold(padded, 2 * radius + 1).unflatten(-1, (40, 40)) / 3
+    x = torch.cat([patches, (patches**2).sum(1, keepdim=True)], 1)  # (1, 9 + 1, H, W)
+    made = NonLocalBlock(10, inner=10, neighborhood=Window(4), scale=1.0)
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.zero_()
+        made.theta.weight[:9, :9] = 2 * torch.eye(9) / h**2
+        made.theta.bias[9] = 1
+        made.phi.weight[:9, :9] = torch.eye(9)
+        made.phi.weight[9, 9] = -1 / h**2
+        made.g.weight[0, 4] = 3  # the middle of the patch, its weight undone
+        made.w_z.weight[0, 0] = 1
+        y = (made(x) - x)[0, 0].numpy() + level
+    inside = np.s_[5:-5, 5:-5]  # beyond the border an image goes on, and features otherwise
+    for engine in ("reference", "numba", "torch"):
+        expected = denoise(crop, h=h, patch_radius=1, search_radius=4, engine=engine)
+        assert np.abs(expected - crop)[inside].max() > 10
+        np.testing.assert_allclose(y[inside], expected[inside], rtol=0, atol=255e-5)
+
+
+def test_the_paper_s_gaussian_has_no_embedding():
+    """With scale 1 it is `Gaussian`, Eq. (2)."""
+    made = block("gaussian", channels=4, scale=1.0)
+    x = features(batch=1)
+    last = np.moveaxis(x[0].numpy(), 0, -1)
+    y = get_engine("reference").average(NonLocalMean(Gaussian()), last)
+    y = y @ array(made.g.weight).T + array(made.g.bias)
+    expected = last + y @ array(made.w_z.weight).T + array(made.w_z.bias)
+    np.testing.assert_allclose(np.moveaxis(array(made(x)[0]), 0, -1), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 0}, r"^channels must be an integer, at least 1"),
+        ({"dimension": 4}, r"^dimension must be at most 3"),
+        ({"pairwise": "cosine"}, r"^pairwise must be one of gaussian, embedded_gaussian"),
+        ({"inner": 0}, r"^inner must be an integer, at least 1"),
+        ({"subsample": 2, "neighborhood": Window(1)}, r"^subsample must be 1 .*\(got 2\)"),
+        ({"position": True}, r"^position must go with Blocks"),
+        (
+            {"position": True, "neighborhood": Blocks(), "pairwise": "dot_product"},
+            r"^position must go with Blocks and an exponential",
+        ),
+    ],
+)
+def test_arguments_that_break_a_rule(options, message):
+    with pytest.raises(ParameterError, match=message):
+        NonLocalBlock(**{"channels": 4, **options})
+
+
+@pytest.mark.parametrize("options", [{"size": 0}, {"halo": -1}])
+def test_blocks_that_can_not_be(options):
+    with pytest.raises(ParameterError):
+        Blocks(**options)
+
+
+def test_inputs_that_do_not_fit():
+    with pytest.raises(ParameterError, match=r"^x must have 4 axes .*\(4, 8\)"):
+        NonLocalBlock(4)(torch.zeros(4, 8))
+    with pytest.raises(ParameterError, match=r"^x must have a multiple of 8 positions"):
+        NonLocalBlock(4, neighborhood=Blocks(8, 2))(torch.zeros(1, 4, 12, 8))

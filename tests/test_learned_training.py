@@ -1,0 +1,390 @@
+"""Training: what a step sees, what it does, and that an interruption leaves no trace."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from nlmeans import NLMeansError, ParameterError, psnr
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+data = pytest.importorskip("nlmeans.learned.data")
+network = pytest.importorskip("nlmeans.learned.network")
+optimizer = pytest.importorskip("nlmeans.learned.optimizer")
+train = pytest.importorskip("nlmeans.learned.train")
+training = pytest.importorskip("nlmeans.learned.training")
+Schedule = pytest.importorskip("nlmeans.learned.schedule").Schedule
+
+SMALL = network.Shape(features=8, inner=4)
+
+
+@pytest.fixture(scope="module")
+def photographs(request):
+    """Six crops (1, 96, 96) of a photograph."""
+    from skimage.data import camera
+
+    image = camera()
+    return [image[None, y : y + 96, x : x + 96] for y in (80, 200) for x in (100, 200, 300)]
+
+
+@pytest.fixture
+def folder(tmp_path, photographs):
+    """The same as files, in color."""
+    from PIL import Image
+
+    path = tmp_path / "photographs"
+    path.mkdir()
+    for number, image in enumerate(photographs):
+        rgb = np.stack([image[0], image[0] // 2, 255 - image[0]], -1)
+        Image.fromarray(rgb).save(path / f"{number}.png")
+    (path / "README.md").write_text("no image")
+    return path
+
+
+def random_net(shape=SMALL, std=0.1):
+    torch.manual_seed(0)
+    net = network.NonLocalNet(shape).eval().requires_grad_(False)
+    for weight in net.parameters():
+        torch.nn.init.normal_(weight, std=std)
+    return net
+
+
+# Data
+
+
+def test_images_are_luma_or_rgb(folder, photographs):
+    gray, rgb = (data.load_images(folder, channels) for channels in (1, 3))
+    assert [image.shape for image in gray] == [(1, 96, 96)] * 6
+    expected = np.tensordot([0.299, 0.587, 0.114], rgb[2].astype(float), 1)
+    assert np.abs(gray[2][0] - expected).max() <= 0.51
+    np.testing.assert_array_equal(rgb[2][0], photographs[2][0])
+
+
+def test_a_folder_without_images(tmp_path):
+    with pytest.raises(ParameterError, match=r"^data must be a folder of at least two images"):
+        data.load_images(tmp_path, 1)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(photographs):
+    first, again = data.Crops(photographs, 1), data.Crops(photographs, 1)
+    again.batch(0, 32, 2)
+    one, same, later = first.batch(5, 32, 4), again.batch(5, 32, 4), first.batch(6, 32, 4)
+    other = data.Crops(photographs, 2).batch(5, 32, 4)
+    for name in ("clean", "noise", "sigma"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(same, name))
+        assert not np.array_equal(getattr(one, name), getattr(later, name))
+        assert not np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_crops_are_turned_and_mirrored_parts_of_the_images():
+    """Of an image whose every pixel differs, half of the crops at its own scale; in 8 positions."""
+    image = np.arange(64 * 4, dtype=np.uint8).reshape(1, 16, 16)
+    batch = data.Crops([image], 0).batch(0, 16, 64)
+    found = {
+        (turns, mirrored)
+        for crop in np.rint(batch.clean * 255)
+        for turns in range(4)
+        for mirrored in (False, True)
+        if np.array_equal(np.rot90(image, turns, (1, 2))[..., :: -1 if mirrored else 1], crop)
+    }
+    assert len(found) == 8
+
+
+def test_noise_is_of_every_level(photographs):
+    """Half of all sigma are below 30 levels, a fifth above 56, none above 75."""
+    crops = data.Crops(photographs, 0)
+    batches = [crops.batch(step, 16, 100) for step in range(20)]
+    sigma = 255 * np.concatenate([batch.sigma for batch in batches])
+    assert np.mean(sigma < 30) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(sigma > 56) == pytest.approx(0.2, abs=0.03)
+    assert 0 <= sigma.min() < 1
+    assert 74 < sigma.max() <= 75
+    noise = np.concatenate([batch.noise for batch in batches])
+    assert noise.std() == pytest.approx(1, abs=0.01)
+
+
+def test_crops_larger_than_an_image_are_refused(photographs):
+    with pytest.raises(ParameterError, match=r"^crop must fit into images of 96 pixels .*97"):
+        data.Crops(photographs, 0).batch(0, 97, 1)
+
+
+def test_images_held_out_are_not_trained_on(photographs):
+    seen, held_out = data.hold_out(photographs, 2, seed=3)
+    assert (len(seen), len(held_out)) == (4, 2)
+    numbers = [id(image) for image in (*seen, *held_out)]
+    assert sorted(numbers) == sorted(id(image) for image in photographs)
+    assert len(data.hold_out(photographs, 12, seed=3)[0]) == 3
+
+
+# The network
+
+
+def test_without_noise_the_image_is_returned():
+    net = random_net()
+    y = torch.rand(2, 1, 32, 48)
+    sigma = torch.full((2, 1, 32, 48), 0.1)
+    sigma[:, :, :, 20:] = 0
+    x = net(y, sigma)
+    torch.testing.assert_close(x[..., 20:], y[..., 20:], rtol=0, atol=0)
+    assert (x - y)[..., :20].abs().max() > 0.01
+
+
+def test_reach_of_the_network():
+    """How far a pixel sees, over all its places in a block: exactly what the method says."""
+    from nlmeans.denoisers.network import MULTIPLE, REACH
+
+    net = random_net().double()
+    width = 12 * MULTIPLE
+    y = torch.rand(1, 1, MULTIPLE, width, dtype=torch.float64).requires_grad_()
+    x = net(y, torch.full_like(y, 0.2))
+    farthest = 0
+    for place in range(5 * MULTIPLE, 6 * MULTIPLE):
+        (gradient,) = torch.autograd.grad(x[0, 0, 8, place], y, retain_graph=True)
+        seen = gradient[0, 0].abs().sum(0).nonzero().flatten()
+        farthest = max(farthest, place - int(seen[0]), int(seen[-1]) - place)
+    assert farthest == REACH
+    assert net.shape.multiple == MULTIPLE
+
+
+@pytest.mark.parametrize(
+    "pairwise", ["none", "gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+)
+def test_every_pairwise_function_can_be_trained(pairwise, photographs):
+    shape = network.Shape(features=8, inner=4, pairwise=pairwise)
+    made = training.Training(shape, training.Recipe(crop=32, batch=2))
+    before = {name: w.clone() for name, w in made.net.named_parameters()}
+    crops = data.Crops(photographs, 0)
+    for _ in range(3):
+        made.advance(crops)
+    unmoved = {name for name, w in made.net.named_parameters() if torch.equal(w, before[name])}
+    # Adding a number to all scores of a query changes no softmax: phi's bias has no gradient
+    # but rounding's.
+    assert unmoved <= {"block.phi.bias"}
+
+
+def test_an_unknown_pairwise_function():
+    with pytest.raises(ParameterError, match=r"^pairwise must be one of gaussian, .*'cosine'"):
+        network.NonLocalNet(network.Shape(pairwise="cosine"))
+
+
+def test_size_is_within_the_budget():
+    assert sum(w.numel() for w in network.NonLocalNet(network.Shape()).parameters()) == 383413
+
+
+# A step
+
+
+def test_losses_worked_out_by_hand():
+    """Errors of 0.1 and of 0.3 at sigma 0.25 and 0.36."""
+    error = torch.stack([torch.full((1, 4, 4), 0.1), torch.full((1, 4, 4), -0.3)])
+    sigma = torch.tensor([0.25, 0.36]).reshape(2, 1, 1, 1)
+    assert float(training.absolute(error, sigma)) == pytest.approx((0.2 + 0.5) / 2, rel=1e-3)
+    parts = [(0.1 / 0.25) ** 2, (0.3 / 0.36) ** 2]
+    expected = sum(math.log(part + 0.02) for part in parts) / 2
+    assert float(training.log(error, sigma)) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 10), (10, 3)])
+def test_orthogonalized_directions_move_alike(shape):
+    """Singular vectors stay, singular values of 1 to 100 come near 1."""
+    torch.manual_seed(0)
+    u, _, vh = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
+    values = torch.logspace(0, 2, 3 if 3 in shape else 6, dtype=torch.float64)
+    result = optimizer.orthogonalized((u * values @ vh)[None])[0]
+    inner = u.mT @ result @ vh.mT
+    torch.testing.assert_close(inner, torch.diag(torch.diag(inner)), rtol=0, atol=1e-6)
+    assert torch.diag(inner).min() > 0.6
+    assert torch.diag(inner).max() < 1.25
+
+
+def test_a_step_of_muon():
+    """For a gradient of orthogonal rows: a step of 0.2 sqrt(columns) along it, and decay."""
+    weight = torch.nn.Parameter(torch.ones(2, 4, 1, 2))
+    gradient = torch.zeros(2, 8)
+    gradient[0, 0], gradient[1, 3] = 5.0, 5.0
+    weight.grad = gradient.reshape(weight.shape)
+    optimizer.Muon([weight], lr=0.1, decay=0.5).step()
+    move = ((0.95 - weight.detach()) / (0.1 * 0.2 * math.sqrt(8))).reshape(2, 8)
+    expected = (gradient > 0).double()
+    assert 0.6 < move[0, 0] < 1.25
+    torch.testing.assert_close((move / move[0, 0]).double(), expected, rtol=0, atol=1e-5)
+
+
+def test_schedule():
+    plain = Schedule(warmup=4)
+    assert [plain.factor(step) for step in (0, 1, 3, 4, 10**6)] == [0.25, 0.5, 1, 1, 1]
+    decaying = Schedule(warmup=4, decay_from=100, decay_steps=10)
+    assert [decaying.factor(step) for step in (99, 100, 105, 110)] == [1, 1, 0.5, 0]
+    assert [decaying.finished(step) for step in (0, 109, 110)] == [False, False, True]
+    assert not plain.finished(10**6)
+
+
+def test_it_learns(photographs):
+    """In a few seconds a tiny network takes 3 dB of noise off crops it was not trained on."""
+    made = training.Training(
+        network.Shape(features=16, inner=8), training.Recipe(crop=32, batch=4), threads=2
+    )
+    crops = data.Crops(photographs[:-1], 0)
+    made.schedule = Schedule(warmup=10)
+    for _ in range(60):
+        made.advance(crops)
+    (value,) = made.validate(photographs[-1:], (50.0,))
+    clean = photographs[-1].astype(np.float32) / 255
+    noise = np.random.default_rng(0).standard_normal((1, *clean.shape), np.float32)[0]
+    noisy = np.clip(clean + 50 / 255 * noise, 0, 1)
+    assert value > psnr(clean[0], noisy[0], data_range=1) + 3
+
+
+def test_validation_is_the_psnr_of_the_average(photographs):
+    made = training.Training(SMALL, training.Recipe())
+    made.average.load_state_dict(random_net(std=0.02).state_dict())
+    values = made.validate(photographs[:2], (15.0, 50.0))
+    for sigma, value in zip((15.0, 50.0), values, strict=True):
+        single = []
+        for number, image in enumerate(photographs[:2]):
+            clean = torch.from_numpy(image[None] / np.float32(255))
+            rng = np.random.default_rng(number)
+            noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
+            level = torch.full_like(clean, sigma / 255)
+            result = made.average(clean + level * noise, level).clamp(0, 1)
+            single.append(psnr(clean[0, 0].numpy(), result[0, 0].numpy(), data_range=1))
+        assert value == pytest.approx(np.mean(single), abs=1e-4)
+
+
+# Interruption
+
+
+def advance(made, crops, steps):
+    for _ in range(steps):
+        made.advance(crops)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_resuming_leaves_no_trace(tmp_path, photographs, threads):
+    crops = data.Crops(photographs, 0)
+    recipe = training.Recipe(crop=32, batch=2)
+    whole, first, second = (
+        training.Training(SMALL, recipe, threads=threads, bfloat16=False) for _ in range(3)
+    )
+    advance(whole, crops, 6)
+    advance(first, crops, 3)
+    first.save(tmp_path / "checkpoint.pt")
+    second.load(training.read_checkpoint(tmp_path / "checkpoint.pt"))
+    advance(second, crops, 3)
+    assert second.step == 6
+    assert second.recent == whole.recent
+    for name in ("net", "average"):
+        ours, theirs = getattr(second, name).state_dict(), getattr(whole, name).state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_the_average_follows_the_weights(photographs):
+    """w' <- k w' + (1 - k) w with k = 1/10, 2/11, ..."""
+    made = training.Training(SMALL, training.Recipe(crop=32, batch=2))
+    expected = made.net.tail.bias.detach().clone()
+    crops = data.Crops(photographs, 0)
+    for step in range(3):
+        made.advance(crops)
+        kept = (1 + step) / (10 + step)
+        expected = kept * expected + (1 - kept) * made.net.tail.bias.detach()
+    torch.testing.assert_close(made.average.tail.bias, expected)
+    assert not torch.equal(made.average.tail.bias, made.net.tail.bias)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(photographs):
+    made = training.Training(SMALL, training.Recipe(crop=32, batch=2))
+    with torch.no_grad():
+        made.net.tail.bias.fill_(torch.nan)
+    with pytest.raises(NLMeansError, match="the loss of step 0 is nan"):
+        made.advance(data.Crops(photographs, 0))
+
+
+def test_a_batch_that_threads_can_not_share():
+    with pytest.raises(ParameterError, match=r"^batch must be a multiple of 2 .*3"):
+        training.Training(SMALL, training.Recipe(batch=3), threads=2)
+
+
+def test_trunk_of_another_network():
+    """A network for RGB takes everything but its first and last layer from one for gray."""
+    gray = training.Training(SMALL, training.Recipe(seed=1))
+    color = training.Training(network.Shape(channels=3, features=8, inner=4), training.Recipe())
+    own = color.net.head.weight.clone()
+    color.adopt({"average": gray.average.state_dict()})
+    torch.testing.assert_close(color.net.before[0].first.weight, gray.net.before[0].first.weight)
+    torch.testing.assert_close(color.average.block.theta.weight, gray.net.block.theta.weight)
+    assert torch.equal(color.net.head.weight, own)
+
+
+# The command
+
+
+def run(folder, out, *options):
+    """Run the command with a small network; its exit code."""
+    basic = ["--data", str(folder), "--out", str(out), "--threads", "1", "--precision", "float32"]
+    return train.main([*basic, *options])
+
+
+SMALL_OPTIONS = ["--features", "8", "--crop", "32", "--batch", "2"]
+
+
+def test_command_resumes_as_it_was_told_before(tmp_path, folder, monkeypatch, capsys):
+    monkeypatch.setattr(train, "LOG_EVERY", 2)
+    monkeypatch.setattr(train, "VALIDATE_EVERY", 4)
+    out = tmp_path / "out"
+    assert run(folder, out, *SMALL_OPTIONS, "--loss", "log", "--steps", "3") == 0
+    assert run(folder, out, "--steps", "4") == 1
+    assert "--resume goes on from it" in capsys.readouterr().err
+    assert run(folder, out, "--resume", "--decay", "2") == 0
+    state = training.read_checkpoint(out / "checkpoint.pt")
+    assert state["step"] == 5
+    assert state["recipe"]["loss"] == "log"
+    assert state["recipe"]["crop"] == 32
+    assert state["shape"]["features"] == 8
+    rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["2", "4", "5"]
+    assert [float(row["rate"]) for row in rows] == pytest.approx(
+        [0.004 * 3 / 500, 0.5 * 0.004 * 5 / 500, 0]
+    )
+    assert rows[0]["psnr_25"] == ""
+    assert all(5 < float(row["psnr_25"]) < 40 for row in rows[1:])
+    assert run(folder, out, "--resume", "--features", "16") == 1
+    assert "the checkpoint has Shape(channels=1, features=8" in capsys.readouterr().err
+
+
+def test_command_branches_off(tmp_path, folder):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(folder, first, *SMALL_OPTIONS, "--steps", "2") == 0
+    before = (first / "checkpoint.pt").read_bytes()
+    start = str(first / "checkpoint.pt")
+    assert run(folder, second, "--start-from", start, "--decay", "1", "--crop", "48") == 0
+    assert (first / "checkpoint.pt").read_bytes() == before
+    state = training.read_checkpoint(second / "checkpoint.pt")
+    assert (state["step"], state["recipe"]["crop"]) == (3, 48)
+
+
+def test_command_draws_the_curve(tmp_path, folder, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from PIL import Image
+
+    monkeypatch.setattr(train, "LOG_EVERY", 1)
+    monkeypatch.setattr(train, "VALIDATE_EVERY", 2)
+    assert run(folder, tmp_path / "out", *SMALL_OPTIONS, "--steps", "4") == 0
+    with Image.open(tmp_path / "out" / "curve.png") as picture:
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_a_stop_signal_ends_it_with_a_checkpoint(tmp_path, folder, monkeypatch):
+    import os
+    import signal
+
+    def advance_and_stop(self, crops):
+        self.step += 1
+        if self.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(training.Training, "advance", advance_and_stop)
+    assert run(folder, tmp_path / "out", *SMALL_OPTIONS) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert training.read_checkpoint(tmp_path / "out" / "checkpoint.pt")["step"] == 3
