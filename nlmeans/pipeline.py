@@ -377,7 +377,8 @@ def denoise(
     shape = x.shape
     known: dict[str, Any] = {"noise": noise, "sigma": sigma, "gain": gain, "scales": scales}
     if np.ndim(known["sigma"]) != 1 and is_gray(x):
-        x = x[..., :1]  # its channels share their noise, which no rule for channels expects
+        # Its channels share their noise, which no rule for channels expects, and it has no chroma.
+        x, chroma = x[..., :1], None
     found = find_noise(x, check(method, options, **known), **known)
     settings: dict[str, Any] = {}
     risks: list[float] = []
