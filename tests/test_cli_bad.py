@@ -264,7 +264,7 @@ def test_the_unforeseen_is_one_line_too(folder, capsys, monkeypatch, error):
     def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr(nlmeans, "estimate_sigma", fail)
+    monkeypatch.setattr(nlmeans, "estimate_noise", fail)
     monkeypatch.setattr(nlmeans, "denoise", fail)
     for args in (["info", "in.png"], ["denoise", "in.png", "out.png"], ["compare", "in.png"]):
         assert main(args) == 1
