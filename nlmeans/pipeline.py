@@ -281,7 +281,7 @@ def denoise(
         Axis that counts channels; None for an image without channels. All are averaged with the
         same weights. The distance of patches is the mean over the channels; of RGB images with a
         sigma the weighted mean over luma and chroma, 1 to 0.16 (`nlmeans.rules.CHROMA_WEIGHT`).
-        An image whose channels are equal is a gray one.
+        An image whose channels are equal is a gray one, but for "opencv".
     patch_radius : int or tuple of int, optional
         "nlm" and (one int) "opencv": r of a patch of 2 r + 1 pixels, one or one per axis of space.
     search_radius : int or tuple of int, optional
@@ -376,7 +376,7 @@ def denoise(
     check_tune(tune, method, options)
     shape = x.shape
     known: dict[str, Any] = {"noise": noise, "sigma": sigma, "gain": gain, "scales": scales}
-    if np.ndim(known["sigma"]) != 1 and is_gray(x):
+    if method != "opencv" and np.ndim(known["sigma"]) != 1 and is_gray(x):
         # Its channels share their noise, which no rule for channels expects, and it has no chroma.
         x, chroma = x[..., :1], None
     found = find_noise(x, check(method, options, **known), **known)
