@@ -34,7 +34,7 @@ class Point(NamedTuple):
 
 
 def points(rows: list[dict[str, Any]], name: str) -> list[Point]:
-    """Contenders on a set, the slowest first."""
+    """Contenders on a set whose speed was measured, the slowest first."""
     found = [
         Point(
             row["contender"] + " (8-bit)" * row["eight_bit"],
@@ -43,7 +43,9 @@ def points(rows: list[dict[str, Any]], name: str) -> list[Point]:
             row["contender"].startswith(("nlm ", "ridge ")),
         )
         for row in rows
-        if (row["set"], row["noise"], row["sigma"]) == (name, "awgn", SIGMA) and not row["blind"]
+        if (row["set"], row["noise"], row["sigma"]) == (name, "awgn", SIGMA)
+        and row["mp_per_s"]
+        and not row["blind"]
     ]
     return sorted(found, key=lambda point: (point.speed, point.psnr))
 
