@@ -17,7 +17,7 @@ from nlmeans.validation import DTYPES, check_choice, check_integer, check_number
 
 PRESETS: dict[Preset, str] = {
     "balanced": "two steps",
-    "best": "many rounds, about six times as long",
+    "best": "many rounds, about seven times as long",
 }
 """How much to spend."""
 
