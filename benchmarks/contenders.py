@@ -185,6 +185,15 @@ WHITE_NOISE = (
     Contender("ridge balanced", ours("ridge", "balanced")),
     Contender("ridge balanced blind", ours("ridge", "balanced", blind=True), blind=True),
     Contender("ridge best", ours("ridge", "best")),
+    Contender("learned-nlm", ours("learned-nlm")),
+    Contender("learned balanced", ours("learned", "balanced"), package="onnxruntime"),
+    Contender(
+        "learned balanced blind",
+        ours("learned", "balanced", blind=True),
+        package="onnxruntime",
+        blind=True,
+    ),
+    Contender("learned best", ours("learned", "best"), package="onnxruntime"),
 )
 SCIKIT_IMAGE = Contender(
     "scikit-image",
@@ -223,6 +232,7 @@ COLOR = (
 NO_OPTIONS = (
     Contender("nlm default", ours("nlm", blind=True), blind=True),
     Contender("ridge default", ours("ridge", blind=True), blind=True),
+    Contender("learned default", ours("learned", blind=True), package="onnxruntime", blind=True),
 )
 REAL = (
     NOISY,
@@ -236,7 +246,7 @@ REAL = (
         try_all=True,
     ),
     Contender("BM3D estimated sigma", bm3d, package="bm3d", blind=True, optional=True),
-    Contender("BM3D", bm3d, grid(sigma=(4, 6, 8, 10, 13)), package="bm3d", optional=True),
+    Contender("BM3D", bm3d, grid(sigma=(9, 13, 18)), package="bm3d", optional=True),
 )
 
 

@@ -8,7 +8,8 @@ DATA is a folder with a folder of images for each set. Every row is written when
 rows that the file has are skipped, so that a run may be cut off and go on. --redo names contenders
 whose rows are dropped and measured again; to go on with that, leave it out. Then
 `python benchmarks/render.py` puts the tables into README.md, and
-`python benchmarks/quality_plot.py` draws. Volumes need nibabel, `pip install --group bench`. BM3D,
+`python benchmarks/quality_plot.py` draws. Volumes need nibabel, `pip install --group bench`, the
+trained network ONNX Runtime, `pip install ".[learned]"`. BM3D,
 `pip install --group bench-bm3d`, is free for non-commercial use only: it is no dependency of
 nlmeans, and is imported only if it is asked for.
 

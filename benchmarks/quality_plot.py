@@ -40,7 +40,7 @@ def points(rows: list[dict[str, Any]], name: str) -> list[Point]:
             row["contender"] + " (8-bit)" * row["eight_bit"],
             row["mp_per_s"],
             row["psnr"],
-            row["contender"].startswith(("nlm ", "ridge ")),
+            row["contender"].startswith(("nlm ", "ridge ", "learned")),
         )
         for row in rows
         if (row["set"], row["noise"], row["sigma"]) == (name, "awgn", SIGMA)

@@ -17,7 +17,7 @@ def runtime(request, monkeypatch):
     pytest.importorskip(request.param, reason=f"{request.param} is not installed")
     if request.param == "torch":
         pytest.importorskip("safetensors", reason="safetensors is not installed")
-    monkeypatch.setattr(network, "check_runtime", lambda: request.param)
+    monkeypatch.setattr(network, "check_runtime", lambda device: request.param)
     return request.param
 
 
@@ -48,7 +48,7 @@ def test_runtimes_agree(noisy, monkeypatch):
     _, image = noisy
     results = []
     for name in RUNTIMES:
-        monkeypatch.setattr(network, "check_runtime", lambda name=name: name)
+        monkeypatch.setattr(network, "check_runtime", lambda device, name=name: name)
         results.append(denoise(image, sigma=25, method="learned"))
     np.testing.assert_allclose(*results, rtol=0, atol=255e-5)
 
@@ -70,6 +70,58 @@ def test_tiles_cover_every_pixel_once(monkeypatch):
             assert all(stop - start <= 48 for start, stop in tile)
             visits[tuple(slice(*pair) for pair in tile)] += 1
         np.testing.assert_array_equal(visits, 1)
+
+
+def test_best_is_the_mean_over_the_symmetries_of_the_square(noisy, runtime):
+    """Each result turned and mirrored back; of an image whose sides are no multiple of blocks."""
+    _, image = noisy
+    image = image[:50, :70]
+    total = np.zeros((50, 70))
+    for turns in range(4):
+        for mirror in (1, -1):
+            seen = np.rot90(image, turns)[:, ::mirror]
+            result = denoise(np.ascontiguousarray(seen), sigma=25, method="learned")
+            total += np.rot90(result[:, ::mirror], -turns)
+    best = denoise(image, sigma=25, method="learned", preset="best")
+    np.testing.assert_allclose(best, total / 8, rtol=0, atol=2e-3)
+    assert np.abs(best - denoise(image, sigma=25, method="learned")).max() > 0.5
+
+
+def test_progress_of_best_runs_to_one(noisy, runtime):
+    seen = []
+    denoise(noisy[1], sigma=25, method="learned", preset="best", progress=seen.append)
+    assert seen == sorted(seen)
+    assert len(seen) == 8
+    assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("method", "engine"), [("learned", None), ("nlm", "torch"), ("learned-nlm", "torch")]
+)
+def test_device(noisy, method, engine):
+    """PyTorch computes there, even where ONNX Runtime is installed; what it has not is refused."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    options = {"sigma": 25, "method": method, "engine": engine}
+    image = noisy[1][:48, :48]
+    expected = denoise(image, **options)
+    np.testing.assert_allclose(denoise(image, device="cpu", **options), expected, atol=2e-3)
+    for device in ("nowhere", "meta", "cuda:99"):
+        with pytest.raises(ParameterError, match=r"^device must be one that PyTorch has here"):
+            denoise(image, device=device, **options)
+    with pytest.raises(ParameterError, match=r"^device must be a name"):
+        denoise(image, device=0, **options)
+    assert torch.get_default_device() == torch.device("cpu")
+
+
+def test_device_without_torch(noisy, monkeypatch):
+    monkeypatch.setattr(network, "find_spec", lambda name: None if name == "torch" else object())
+    with pytest.raises(ParameterError, match=r"^device needs PyTorch, .*nlmeans\[torch\]"):
+        denoise(noisy[1], sigma=25, method="learned", device="cpu")
+    with pytest.raises(ParameterError, match=r"^device must go with engine 'torch'"):
+        denoise(noisy[1], sigma=25, device="cpu")
+    with pytest.raises(ParameterError, match=r"^device is not an option of method 'ridge'"):
+        denoise(noisy[1], sigma=25, method="ridge", device="cpu")
 
 
 def test_units_do_not_matter(noisy, runtime):

@@ -16,6 +16,7 @@ OPTIONS = {
     "nlm": {"h": 30.0, "patch_radius": 1, "search_radius": 2},
     "ridge": {"sigma": 30.0, "search_radius": 2},
     "learned": {"sigma": 30.0},
+    "learned-nlm": {"sigma": 30.0},
     "opencv": {"h": 30.0, "patch_radius": 1, "search_radius": 2},
     "mean": {"radius": 2},
     "median": {"radius": 1},

@@ -10,7 +10,7 @@ import click
 
 from nlmeans import METHODS, MetadataWarning
 from nlmeans.affinity import Center, PatchKernel
-from nlmeans.denoisers import nlm, ridge
+from nlmeans.denoisers import learned, nlm, ridge
 from nlmeans.denoisers.base import Preset
 from nlmeans.engines import ENGINES
 from nlmeans.files import FORMATS
@@ -126,7 +126,9 @@ output = together(
 method_options = together(
     click.option("--patch-radius", type=int, help="nlm, opencv: r of patches of 2 r + 1 pixels."),
     click.option(
-        "--search-radius", type=int, help="nlm, ridge, opencv: r of the window to look in."
+        "--search-radius",
+        type=int,
+        help="nlm, learned-nlm, ridge, opencv: r of the window to look in.",
     ),
     click.option(
         "--patch-kernel",
@@ -144,7 +146,11 @@ method_options = together(
         help="How much to spend.  "
         + "  ".join(
             f"{method}: " + "; ".join(f"{name}, {cost}" for name, cost in presets.items()) + "."
-            for method, presets in (("nlm", nlm.PRESETS), ("ridge", ridge.PRESETS))
+            for method, presets in (
+                ("nlm", nlm.PRESETS),
+                ("ridge", ridge.PRESETS),
+                ("learned", learned.PRESETS),
+            )
         )
         + "  [default: balanced; fast with --h alone]",
     ),
@@ -159,7 +165,12 @@ method_options = together(
     click.option(
         "--engine",
         type=click.Choice(list(ENGINES)),
-        help="nlm, ridge: what computes it; torch: nlm only.  [default: numba]",
+        help="nlm, learned-nlm, ridge: what computes it; torch: not ridge.  [default: numba]",
+    ),
+    click.option(
+        "--device",
+        metavar="NAME",
+        help="learned, and --engine torch: where PyTorch is to compute: cpu, cuda ...",
     ),
 )
 

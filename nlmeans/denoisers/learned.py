@@ -1,31 +1,32 @@
 """A trained network around a non-local block."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from nlmeans.denoisers import network
+from nlmeans.denoisers.base import Preset
+from nlmeans.denoisers.units import Units, units
+from nlmeans.device import check_device, on_device
 from nlmeans.dtypes import working_dtype
 from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import Region, reflected
 from nlmeans.progress import Progress
-from nlmeans.rules import BELOW_ROUNDING, noise_in_levels
-from nlmeans.validation import DTYPES, check_number, check_workers
+from nlmeans.validation import DTYPES, check_choice, check_number, check_workers
 
 TILE = 768
 """Side in pixels of what is computed at a time, at most. It takes 0.7 GB, most of it f of the
 non-local block; tiles half as wide would take 1.3 times as long, for what lies around them."""
 
-MIDDLE_GRAY = 115 / 255
-"""Mean of the BSDS500 training images."""
+PRESETS: dict[Preset, str] = {
+    "balanced": "one run",
+    "best": "the mean of runs on the eight turned and mirrored images, eight times as long",
+}
+"""How much to spend, and what on."""
 
-
-class Units(NamedTuple):
-    """How an image is shown to the network: (image - mean) * scale + `MIDDLE_GRAY`."""
-
-    mean: float
-    scale: float
+Symmetry = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Learned:
     """
 
     sigma: float | None = None
+    preset: Preset | None = None
+    device: str | None = None
     units: Units | None = field(default=None, init=False)
     """As settled; None where there is nothing to be done."""
 
@@ -45,6 +48,8 @@ class Learned:
     def __post_init__(self) -> None:
         if self.sigma is not None:
             check_number("sigma", self.sigma, least=0, most=1e100)
+        check_choice("preset", self.preset or "balanced", PRESETS)
+        check_device(self.device)
 
     @property
     def needs_sigma(self) -> bool:
@@ -58,10 +63,10 @@ class Learned:
                 "method",
                 f"'learned' takes images of two axes, not {image.ndim - 1}; 'nlm' takes any",
             )
-        network.check_runtime()
+        network.check_runtime(self.device)
         sigma: Any = self.sigma
-        choice = replace(self, sigma=float(sigma))
-        object.__setattr__(choice, "units", _units(image, sigma))  # settled once, never given
+        choice = replace(self, sigma=float(sigma), preset=self.preset or "balanced")
+        object.__setattr__(choice, "units", units(image, sigma))  # settled once, never given
         return choice
 
     def halo(self, ndim: int) -> tuple[int, ...]:
@@ -78,31 +83,45 @@ class Learned:
             report(1.0)
             return base
         sigma: Any = self.sigma
-        mean, scale = self.units
-        x = np.moveaxis((base - mean) * scale + MIDDLE_GRAY, -1, 0).astype(np.float32)
+        scale = self.units.scale
+        x = np.moveaxis(self.units.shown(base), -1, 0)
         channels = len(x) if network.is_trained(len(x)) else 1
-        run = network.load(channels, check_workers(workers), network.check_runtime())
-        tiles = _tiles(x.shape[1:])
-        jobs = [(c, tile) for c in range(0, len(x), channels) for tile in tiles]
-        for number, (c, tile) in enumerate(jobs):
-            change = _change(run, x[c : c + channels], sigma * scale, tile)
-            box = (*(slice(*pair) for pair in tile), slice(c, c + channels))
-            base[box] += np.moveaxis(change, 0, -1) / scale
-            report((number + 1) / len(jobs))
+        with on_device(self.device):
+            runtime = network.check_runtime(self.device)
+            run = network.load(channels, check_workers(workers), runtime, self.device)
+            symmetries = _SYMMETRIES if self.preset == "best" else _SYMMETRIES[:1]
+            jobs = [
+                (forward, back, slice(c, c + channels))
+                for forward, back in symmetries
+                for c in range(0, len(x), channels)
+            ]
+            for number, (forward, back, some) in enumerate(jobs):
+                seen = forward(x[some])
+                change = np.empty_like(seen)
+                tiles = _tiles(seen.shape[1:])
+                for done, tile in enumerate(tiles, 1):
+                    box = tuple(slice(*pair) for pair in tile)
+                    change[:, *box] = _change(run, seen, sigma * scale, tile)
+                    report((number + done / len(tiles)) / len(jobs))
+                base[..., some] += np.moveaxis(back(change), 0, -1) / (scale * len(symmetries))
         return base
 
 
-def _units(image: np.ndarray, sigma: float) -> Units | None:
-    """Units in which an image (*space, C) has the contrast of a photograph.
+def _symmetry(turns: int, mirrored: bool) -> tuple[Symmetry, Symmetry]:
+    """One of the eight symmetries of the square for images (C, H, W), and its inverse."""
 
-    The network knows no others. On Set12, whose images have their own contrast, it changes the
-    mean PSNR by less than 0.01 dB.
-    """
-    low, high = float(image.min()), float(image.max())
-    if low == high or sigma <= BELOW_ROUNDING * max(-low, high):
-        return None  # nothing to see, or noise that is lost in float32
-    level = min(noise_in_levels(sigma, image) / 255, network.HIGHEST_NOISE)
-    return Units(float(image.mean(dtype=np.float64)), level / sigma)
+    def forward(x: np.ndarray) -> np.ndarray:
+        turned = np.rot90(x, turns, (1, 2))
+        return turned[..., ::-1] if mirrored else turned
+
+    def back(x: np.ndarray) -> np.ndarray:
+        return np.rot90(x[..., ::-1] if mirrored else x, -turns, (1, 2))
+
+    return forward, back
+
+
+_SYMMETRIES = [_symmetry(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
+"""The first changes nothing."""
 
 
 def _tiles(space: tuple[int, ...]) -> list[Region]:

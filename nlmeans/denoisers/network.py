@@ -19,9 +19,6 @@ REACH = 53
 """How far from a pixel its result depends on the image. In positions of 2x2 pixels: 5 for what
 follows the non-local block, 11 for the block, 10 for what precedes it."""
 
-HIGHEST_NOISE = 75 / 255
-"""Largest sigma that the networks were trained for."""
-
 NAMES = {1: "gray", 3: "color"}
 """Weights by number of channels."""
 
@@ -31,18 +28,21 @@ def is_trained(channels: int) -> bool:
     return channels in NAMES and _weights(channels, "safetensors").is_file()
 
 
-def check_runtime() -> str:
-    """Name of the module that is to run the networks.
+def check_runtime(device: str | None = None) -> str:
+    """Name of the module that is to run the networks; for a device of torch's, that is torch.
 
     Raises
     ------
     ParameterError
         If there is none.
     """
-    if find_spec("onnxruntime") is not None:
+    if device is None and find_spec("onnxruntime") is not None:
         return "onnxruntime"
     if find_spec("torch") is not None and find_spec("safetensors") is not None:
         return "torch"
+    if device is not None:
+        rule = "needs PyTorch, which pip install 'nlmeans[torch]' installs"
+        raise ParameterError("device", rule, device)
     raise ParameterError(
         "method",
         "'learned' needs ONNX Runtime or PyTorch, which pip install 'nlmeans[learned]' or "
@@ -51,8 +51,11 @@ def check_runtime() -> str:
 
 
 @lru_cache(maxsize=4)
-def load(channels: int, threads: int, runtime: str) -> Network:
-    """The network for so many channels, to be run on so many threads."""
+def load(channels: int, threads: int, runtime: str, device: str | None) -> Network:
+    """The network for so many channels, to be run on so many threads.
+
+    With torch on the device that is its default one; `device` tells networks on several apart.
+    """
     if runtime == "onnxruntime":
         return _onnxruntime(channels, threads)
     return _torch(channels, threads)

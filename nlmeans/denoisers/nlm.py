@@ -8,7 +8,8 @@ import numpy as np
 from nlmeans.affinity import Center, PatchGaussian, PatchKernel
 from nlmeans.color import compared
 from nlmeans.denoisers.base import Preset
-from nlmeans.engines import ENGINES, get_engine
+from nlmeans.device import check_device, on_device
+from nlmeans.engines import ENGINES, Engine, get_engine
 from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import Window, per_axis
 from nlmeans.operation import NonLocalMean
@@ -46,6 +47,7 @@ class NLMeans:
     center: Center | None = None
     preset: Preset | None = None
     engine: str = "numba"
+    device: str | None = None
     second: SecondPass | None = field(default=None, init=False)
     """The second pass, as settled; None if there is none."""
 
@@ -65,6 +67,8 @@ class NLMeans:
         check_choice("center", self.center or "one", get_args(Center))
         check_choice("preset", self.preset or "fast", PRESETS)
         check_choice("engine", self.engine, ENGINES)
+        if check_device(self.device) is not None and self.engine != "torch":
+            raise ParameterError("device", "must go with engine 'torch'", self.device)
 
     @property
     def needs_sigma(self) -> bool:
@@ -140,6 +144,18 @@ class NLMeans:
         operation = self.operation(self.h)
         if reason := engine.unsupported(operation):
             raise ParameterError("engine", f"{self.engine!r} can not compute this: {reason}")
+        with on_device(self.device):
+            return self._average(engine, operation, image, workers, progress)
+
+    def _average(
+        self,
+        engine: Engine,
+        operation: NonLocalMean,
+        image: np.ndarray,
+        workers: int | None,
+        progress: Progress | None,
+    ) -> np.ndarray:
+        """One pass or two."""
         guide = self._compared(image)
         if self.second is None or not self.sigma:
             return engine.average(operation, image, guide=guide, workers=workers, progress=progress)

@@ -1,7 +1,8 @@
 """Weights of a training for use: ``python -m nlmeans.learned.export --checkpoint FILE --out DIR``.
 
-Writes `gray.safetensors` and `gray.onnx` (for RGB `color...`), the moving average of the weights,
-and `gray.md`, a card that says how they were trained. Whoever has them needs nothing else of it.
+Writes `gray.safetensors` and `gray.onnx` (for RGB `color...`, for NL-means `features...`), the
+moving average of the weights, and `gray.md`, a card that says how they were trained. Whoever has
+them needs nothing else of it.
 """
 
 import argparse
@@ -15,11 +16,11 @@ from safetensors.torch import save
 
 from nlmeans.denoisers.network import NAMES
 from nlmeans.files.atomic import replace_file
-from nlmeans.learned.graph import to_onnx
+from nlmeans.learned.graph import features_to_onnx, to_onnx
 from nlmeans.learned.network import NonLocalNet, Shape
 from nlmeans.learned.schedule import Schedule
 from nlmeans.learned.train import HELD_OUT
-from nlmeans.learned.training import AVERAGE, read_checkpoint
+from nlmeans.learned.training import AVERAGE, AnyShape, build, read_checkpoint, shape_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,42 +31,63 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     state = read_checkpoint(options.checkpoint)
-    shape = Shape(**state["shape"])
     for suffix, data in (packed(state) | {"md": card(state).encode()}).items():
-        replace_file(str(options.out / f"{NAMES[shape.channels]}.{suffix}"), data)
+        replace_file(str(options.out / f"{_name(shape_of(state))}.{suffix}"), data)
     return 0
+
+
+def _name(shape: AnyShape) -> str:
+    """Of the files."""
+    return NAMES[shape.channels] if isinstance(shape, Shape) else "features"
 
 
 def packed(state: dict[str, Any]) -> dict[str, bytes]:
     """Contents of both files, by suffix."""
-    net = NonLocalNet(Shape(**state["shape"])).eval().requires_grad_(False)
-    # Weights of 11 bits: what that changes in an image is far below a gray level.
-    halves = {name: weight.half().contiguous() for name, weight in state["average"].items()}
-    net.load_state_dict(halves)
+    net = build(shape_of(state)).eval().requires_grad_(False)
+    weights = {name: weight.contiguous() for name, weight in state["average"].items()}
+    if isinstance(net, NonLocalNet):
+        # Weights of 11 bits: what that changes in an image is far below a gray level.
+        weights = {name: weight.half() for name, weight in weights.items()}
+    net.load_state_dict(weights)
     about = {
+        "net": type(net).__name__,
         "shape": json.dumps(asdict(net.shape)),
         "recipe": json.dumps(state["recipe"]),
         "step": str(state["step"]),
     }
+    if isinstance(net, NonLocalNet):
+        graph = to_onnx(net, about)
+    else:
+        graph = features_to_onnx(net.features, about)
     return {
-        "safetensors": save(halves, metadata=about),
-        "onnx": to_onnx(net, about).SerializeToString(),
+        "safetensors": save(weights, metadata=about),
+        "onnx": graph.SerializeToString(),
     }
 
 
-CARD = """\
+NETWORK = """\
 # The network `{name}`
 
 `nlmeans.learned.network.NonLocalNet`, {weights:,} weights, for images of {channels} channel(s):
 convolutions at half and quarter resolution around a non-local block ({pairwise}, blocks of {size}
 with a halo of {halo}). It returns the image less sigma times an estimate of the noise; of an image
 without noise, the image.
+"""
 
+FEATURES = """\
+# The features of `learned-nlm`
+
+`nlmeans.learned.nl_means.Features`, {weights:,} weights with h, for gray images: three
+convolutions, {hidden} channels between them, make {features} features, which NL-means compares in
+place of patches. Trained end to end, with a search radius of {radius}.
+"""
+
+TRAINING = """
 - Data: photographs, all but {held_out} of them, whole and at 0.9 to 0.6 of their size; turned,
   mirrored; white Gaussian noise drawn anew for every crop, sigma from 0 to 75 of 255 levels.
-- Training: {steps:,} steps with Muon and Adam. The last ones: {batch} crops of {crop} x {crop},
+- Training: {steps:,} steps with {optimizers}. The last ones: {batch} crops of {crop} x {crop},
   learning rate {rate:g}{decay}, loss "{loss}", seed {seed}. Weights are the moving average of those
-  of all steps, {average:g} of it kept by each, rounded to 11 bits.
+  of all steps, {average:g} of it kept by each{rounded}.
 - PSNR on the photographs that were held out, middle 256 x 256, noise not clipped:
   {psnr}.
 - For: white noise of a known level on photographs. Not for: correlated noise, such as that of
@@ -75,22 +97,25 @@ without noise, the image.
 
 def card(state: dict[str, Any]) -> str:
     """What to know about the weights of a checkpoint, as Markdown."""
-    shape, recipe, schedule = state["shape"], state["recipe"], Schedule(**state["schedule"])
+    shape, recipe, schedule = shape_of(state), state["recipe"], Schedule(**state["schedule"])
     measured = [row for row in state["log"] if any(key.startswith("psnr") for key in row)]
     last = measured[-1] if measured else {}
     values = [
         f"{last[key]:.2f} dB at sigma {key.removeprefix('psnr_')}" for key in last if "psnr" in key
     ]
     decayed = schedule.decay_steps and schedule.finished(state["step"])
-    return CARD.format(
-        name=NAMES[shape["channels"]],
+    large = isinstance(shape, Shape)
+    return ((NETWORK if large else FEATURES) + TRAINING).format(
+        name=_name(shape),
+        optimizers="Muon and Adam" if large else "Adam",
+        rounded=", rounded to 11 bits" if large else "",
         weights=sum(weight.numel() for weight in state["average"].values()),
         steps=state["step"],
         held_out=HELD_OUT,
         average=AVERAGE,
         decay=f", decaying to 0 over the last {schedule.decay_steps:,} steps" if decayed else "",
         psnr=", ".join(values) + f" (step {last['step']:,})" if values else "not measured",
-        **(shape | recipe),
+        **(asdict(shape) | recipe),
     )
 
 

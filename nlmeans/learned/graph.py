@@ -1,13 +1,15 @@
-"""A `NonLocalNet` as an ONNX graph of any height and width.
+"""Trained networks as ONNX graphs of any height and width.
 
 Written out node by node, for the exporters of torch turn the cutting into blocks into chains of
 shape arithmetic. Here it is `SpaceToDepth`, slices and one `Reshape`.
 """
 
+import copy
 from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -15,6 +17,7 @@ from nlmeans.engines.torch_blocks import Blocks
 from nlmeans.errors import ParameterError
 from nlmeans.learned.block import NonLocalBlock
 from nlmeans.learned.network import Coarse, NonLocalNet, Residual
+from nlmeans.learned.nl_means import Features
 
 OPSET = 17
 """Of ONNX Runtime 1.12 (2022) and later."""
@@ -46,7 +49,34 @@ def to_onnx(net: NonLocalNet, about: dict[str, str]) -> Any:
         x = _module(graph, x, module)
     noise = graph("DepthToSpace", graph.conv(x, net.tail), blocksize=2, mode="CRD")
     graph("Sub", "noisy", graph("Mul", "sigma", noise), output="denoised")
-    return graph.model(channels, about)
+    inputs = {"noisy": channels, "sigma": 1}
+    return graph.model("non_local_net", inputs, {"denoised": channels}, about)
+
+
+def features_to_onnx(features: Features, about: dict[str, str]) -> Any:
+    """An ONNX model: `noisy` and `sigma` (1, 1, H + 8, W + 8) to `features` (1, D, H, W), over h.
+
+    Weights are kept in float32, few as they are.
+    """
+    graph = _Graph()
+
+    def number(value: float) -> str:
+        return graph.constant(np.full((1, 1, 1, 1), value, np.float32))
+
+    unit = graph("Add", graph("Mul", "sigma", number(4)), number(1 / 64))
+    shown = graph("Div", graph("Sub", "noisy", number(0.5)), unit)
+    x = graph("Concat", shown, "sigma", axis=1)
+    *first, last = features.convolutions
+    for module in first:
+        x = graph("Relu", x) if isinstance(module, nn.ReLU) else graph.conv(x, module, half=False)
+    over_h = torch.exp(-features.log_h)
+    with torch.no_grad():
+        last = copy.deepcopy(last)
+        last.weight *= over_h
+        last.bias *= over_h
+    graph.conv(x, last, half=False, output="features")
+    inputs = {"noisy": 1, "sigma": 1}
+    return graph.model("features", inputs, {"features": last.out_channels}, about)
 
 
 class _Graph:
@@ -77,12 +107,14 @@ class _Graph:
         """A constant of integers."""
         return self.constant(np.array(values, np.int64))
 
-    def conv(self, x: str, module: nn.Conv2d) -> str:
+    def conv(self, x: str, module: nn.Conv2d, *, half: bool = True, output: str = "") -> str:
         """A convolution of torch."""
-        weight, bias = (self.weights(_array(w)) for w in (module.weight, module.bias))
+        keep = self.weights if half else self.constant
+        weight, bias = (keep(_array(w)) for w in (module.weight, module.bias))
         pads = [*module.padding, *module.padding]
         size, strides = list(module.kernel_size), list(module.stride)
-        return self("Conv", x, weight, bias, kernel_shape=size, strides=strides, pads=pads)
+        sizes: Any = {"kernel_shape": size, "strides": strides, "pads": pads}
+        return self("Conv", x, weight, bias, output=output, **sizes)
 
     def linear(self, x: str, module: nn.Linear) -> str:
         """A linear map of the channels, as a 1x1 convolution."""
@@ -90,20 +122,21 @@ class _Graph:
         bias = self.weights(_array(module.bias))
         return self("Conv", x, weight, bias, kernel_shape=[1, 1])
 
-    def model(self, channels: int, about: dict[str, str]) -> Any:
-        """All of it."""
+    def model(
+        self, name: str, inputs: dict[str, int], outputs: dict[str, int], about: dict[str, str]
+    ) -> Any:
+        """All of it; inputs and outputs with their channels."""
 
-        def image(name: str, count: int) -> Any:
-            return helper.make_tensor_value_info(
-                name, TensorProto.FLOAT, [1, count, "height", "width"]
-            )
+        def images(channels: dict[str, int], *space: str) -> list[Any]:
+            return [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, count, *space])
+                for name, count in channels.items()
+            ]
 
+        space = ("height", "width")
+        inside = space if "denoised" in outputs else ("inner_height", "inner_width")
         graph = helper.make_graph(
-            self.nodes,
-            "non_local_net",
-            [image("noisy", channels), image("sigma", 1)],
-            [image("denoised", channels)],
-            self.constants,
+            self.nodes, name, images(inputs, *space), images(outputs, *inside), self.constants
         )
         # The version that came with the opset: runtimes refuse files from their future.
         model = helper.make_model(

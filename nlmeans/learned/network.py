@@ -96,6 +96,10 @@ class NonLocalNet(nn.Module):
         self.after = nn.Sequential(Residual(features), Residual(features))
         self.tail = nn.Conv2d(features, 4 * shape.channels, 3, padding=1)
 
+    def inside(self) -> list[nn.Module]:
+        """Layers between the first and the last, for `Muon`."""
+        return [self.before, self.block, self.after]
+
     def forward(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Denoise.
 

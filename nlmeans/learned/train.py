@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,11 +22,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from nlmeans.errors import NLMeansError
+from nlmeans.errors import NLMeansError, ParameterError
 from nlmeans.files.atomic import replace_file
 from nlmeans.learned.data import Crops, hold_out, load_images
-from nlmeans.learned.network import Shape
-from nlmeans.learned.training import LOSSES, Recipe, Training, read_checkpoint
+from nlmeans.learned.training import (
+    LOSSES,
+    SHAPES,
+    AnyShape,
+    Recipe,
+    Training,
+    read_checkpoint,
+    shape_of,
+)
 
 HELD_OUT = 12
 """Photographs that are not trained on."""
@@ -63,10 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--decay", type=int, help="bring the learning rate to 0 in so many steps, then stop")
     add("--steps", type=int, help="stop at this step, to be resumed")
     # None, so that what is not given can come from the checkpoint.
+    add("--net", choices=tuple(SHAPES), help="nl_means: the features of NL-means  [network]")
     add("--channels", type=int, choices=(1, 3), help="1 for gray, 3 for RGB  [1]")
     add("--pairwise", help="f of the non-local block, or none  [embedded_gaussian]")
-    add("--features", type=int, help="channels inside  [64]")
+    add("--features", type=int, help="channels inside; nl_means: that are compared  [64; 8]")
     add("--halo", type=int, help="of the block's window  [4]")
+    add("--hidden", type=int, help="nl_means: channels between its convolutions  [16]")
+    add("--radius", type=int, help="nl_means: search radius  [10]")
     add("--crop", type=int, help="side of the crops of a step  [64]")
     add("--batch", type=int, help="number of crops of a step  [16]")
     add("--loss", choices=sorted(LOSSES), help="[absolute]")
@@ -136,9 +146,15 @@ def _advance(
             saved = time.monotonic()
 
 
-def _shape(options: argparse.Namespace, state: dict[str, Any] | None) -> Shape:
+def _shape(options: argparse.Namespace, state: dict[str, Any] | None) -> AnyShape:
     """Sizes of the network: as given, which must be those of a checkpoint."""
-    kept = Shape(**state["shape"]) if state else Shape()
+    name = options.net or "network"
+    kept = shape_of(state) if state else SHAPES[name]()
+    if options.net and not isinstance(kept, SHAPES[name]):
+        raise NLMeansError(f"the checkpoint has {kept}, not what is trained by --net {name}")
+    for option in {f.name for s in SHAPES.values() for f in fields(s)} - {*asdict(kept)}:
+        if getattr(options, option, None) is not None:
+            raise ParameterError(option, f"is none of {kept}", getattr(options, option))
     shape = replace(kept, **_given(options, kept))
     if state and shape != kept:
         raise NLMeansError(f"the checkpoint has {kept}, another than {shape}")
@@ -151,7 +167,7 @@ def _recipe(options: argparse.Namespace, state: dict[str, Any] | None) -> Recipe
     return replace(kept, **_given(options, kept))
 
 
-def _given(options: argparse.Namespace, names: Shape | Recipe) -> dict[str, Any]:
+def _given(options: argparse.Namespace, names: AnyShape | Recipe) -> dict[str, Any]:
     """The options that are given, of those that a dataclass has."""
     values = {name: getattr(options, name, None) for name in asdict(names)}
     return {name: value for name, value in values.items() if value is not None}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nlmeans.errors import NLMeansError, ParameterError
 from nlmeans.learned.data import Batch, Crops
 from nlmeans.learned.network import NonLocalNet, Shape
+from nlmeans.learned.nl_means import LearnedNLMeans, NLMeansShape
 from nlmeans.learned.optimizer import Muon
 from nlmeans.learned.schedule import Schedule
 
@@ -36,7 +37,8 @@ class Recipe:
     loss : {"absolute", "log"}
         What is to become small, see `LOSSES`.
     rate, other_rate : float
-        Learning rate of `Muon`, for the matrices inside, and of Adam for all other weights.
+        Learning rate of `Muon`, for the matrices inside, and of Adam for all other weights; where
+        there is nothing for Muon, `rate` is Adam's.
     """
 
     seed: int = 0
@@ -67,12 +69,28 @@ def log(error: Tensor, sigma: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"absolute": absolute, "log": log}
 
 
+AnyShape = Shape | NLMeansShape
+
+SHAPES: dict[str, type[AnyShape]] = {"network": Shape, "nl_means": NLMeansShape}
+"""What can be trained, by its name in checkpoints."""
+
+
+def build(shape: AnyShape) -> NonLocalNet | LearnedNLMeans:
+    """What has this shape, with weights to begin with."""
+    return NonLocalNet(shape) if isinstance(shape, Shape) else LearnedNLMeans(shape)
+
+
+def shape_of(state: dict[str, Any]) -> AnyShape:
+    """Shape of what a checkpoint has; the first ones did not say what it is."""
+    return SHAPES[state.get("net_name", "network")](**state["shape"])
+
+
 class Training:
     """A network on its way.
 
     Parameters
     ----------
-    shape : Shape
+    shape : Shape or NLMeansShape
         The network.
     recipe : Recipe
         How to train it.
@@ -86,7 +104,7 @@ class Training:
 
     Attributes
     ----------
-    net, average : NonLocalNet
+    net, average : NonLocalNet or LearnedNLMeans
         As it is, and the moving average of its weights, which is what is used in the end.
     step : int
         Steps done.
@@ -98,7 +116,7 @@ class Training:
 
     def __init__(
         self,
-        shape: Shape,
+        shape: AnyShape,
         recipe: Recipe,
         *,
         threads: int = 1,
@@ -110,7 +128,7 @@ class Training:
         self.log: list[dict[str, float]] = []
         self.recent: list[float] = []
         self.device, self.bfloat16 = device, bfloat16
-        self.net = NonLocalNet(shape).to(device, memory_format=torch.channels_last)
+        self.net = build(shape).to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizers = _optimizers(self.net, recipe)
         self.parts = threads if device == "cpu" else 1
@@ -133,7 +151,8 @@ class Training:
         for weight, gradient in zip(self.net.parameters(), gradients, strict=True):
             weight.grad = gradient
         factor = self.schedule.factor(self.step)
-        for optimizer, rate in zip(self.optimizers, (recipe.rate, recipe.other_rate), strict=True):
+        rates = (recipe.rate, recipe.other_rate)
+        for optimizer, rate in zip(self.optimizers, rates, strict=False):
             optimizer.param_groups[0]["lr"] = rate * factor
             optimizer.step()
         # While there are few steps to average, fewer count.
@@ -167,7 +186,9 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write everything that a training goes on from; the file is the old or the new."""
+        names = {shape: name for name, shape in SHAPES.items()}
         state = {
+            "net_name": names[type(self.net.shape)],
             "shape": asdict(self.net.shape),
             "recipe": asdict(self.recipe),
             "schedule": asdict(self.schedule),
@@ -229,17 +250,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _optimizers(net: NonLocalNet, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimizers(net: NonLocalNet | LearnedNLMeans, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the matrices between the first layer and the last, Adam for the rest."""
     inside = [
         module.weight
-        for part in (net.before, net.block, net.after)
+        for part in net.inside()
         for module in part.modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
     known = {id(weight) for weight in inside}
     rest = [weight for weight in net.parameters() if id(weight) not in known]
-    return [
-        Muon(inside, recipe.rate),
-        torch.optim.Adam(rest, recipe.other_rate, betas=(0.9, 0.99)),
-    ]
+    adam = torch.optim.Adam(rest, recipe.other_rate, betas=(0.9, 0.99))
+    return [Muon(inside, recipe.rate), adam] if inside else [adam]
