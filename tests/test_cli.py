@@ -220,6 +220,22 @@ def test_every_method(folder, method):
     np.testing.assert_array_equal(load("out.png"), nlmeans.denoise(noisy(), method=method))
 
 
+@pytest.mark.parametrize("method", ["learned", "learned-nlm"])
+def test_trained_methods_keep_depth_and_alpha(folder, method):
+    rgb = noisy((24, 20, 3)).astype(np.uint16) * 200
+    alpha = np.arange(480, dtype=np.uint16).reshape(24, 20) * 100
+    tifffile.imwrite(
+        "in.tif", np.dstack([rgb, alpha]), photometric="rgb", extrasamples=["unassalpha"]
+    )
+    assert main(["denoise", "in.tif", "out.tif", "--method", method, "--sigma", "12"]) == 0
+    result = load("out.tif")
+    assert result.dtype == np.uint16
+    np.testing.assert_array_equal(result[..., 3], alpha)
+    expected = nlmeans.denoise(rgb, sigma=12 * 257, method=method, channel_axis=-1)
+    np.testing.assert_array_equal(result[..., :3], expected)
+    assert np.abs(result[..., :3].astype(float) - rgb).max() > 257
+
+
 def test_options_reach_the_methods(folder):
     rgb = noisy((24, 20, 3))
     save("rgb.png", rgb)
