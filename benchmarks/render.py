@@ -1,4 +1,4 @@
-"""The README's tables, from the figures that benchmarks/speed.py and quality.py wrote.
+"""The README's tables, from the figures that benchmarks/speed.py, quality.py, ablations.py wrote.
 
     python benchmarks/render.py [--check]
 
@@ -181,9 +181,28 @@ def quality_markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ablation_markdown(results: dict[str, Any]) -> str:
+    """A line for each variant of the network, and what it has over the first, without the block."""
+    rows = results["rows"]
+    names = list(rows[0]["psnr"])
+    (minutes,) = {r["minutes"] for r in rows}
+    without = rows[0]["psnr"]
+    head = [f"{minutes:g} minutes of processor time each", "weights", "steps", *names]
+    lines = [row(head), row(["---"] * len(head))]
+    for r in rows:
+        gains = [
+            f"{r['psnr'][name]:.2f}"
+            + f" ({r['psnr'][name] - without[name]:+.2f})" * (r is not rows[0])
+            for name in names
+        ]
+        lines.append(row([r["variant"], f"{r['weights']:,}", f"{r['steps']:,}", *gains]))
+    return "\n".join(lines) + "\n"
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "speed": markdown,
     "quality": quality_markdown,
+    "ablations": ablation_markdown,
 }
 """What each JSON file becomes."""
 

@@ -192,6 +192,22 @@ def test_rows_without_a_place_in_the_tables_are_refused(render, others, text):
         render.quality_markdown(QUALITY | {"rows": [row, row | others]})
 
 
+def test_ablations_are_told_beside_the_network_without_the_block(render):
+    rows = [
+        {"variant": "no block", "weights": 1000, "steps": 2500, "minutes": 10, "psnr": {"A": 30.0}},
+        {"variant": "block", "weights": 2000, "steps": 2000, "minutes": 10, "psnr": {"A": 29.875}},
+    ]
+    assert render.ablation_markdown({"rows": rows}).splitlines() == [
+        "| 10 minutes of processor time each | weights | steps | A |",
+        "| --- | --- | --- | --- |",
+        "| no block | 1,000 | 2,500 | 30.00 |",
+        "| block | 2,000 | 2,000 | 29.88 (-0.12) |",
+    ]
+    rows[1]["minutes"] = 5
+    with pytest.raises(ValueError, match="too many values"):
+        render.ablation_markdown({"rows": rows})
+
+
 def test_pareto_front(script):
     plot = script("quality_plot")
     rows = [
