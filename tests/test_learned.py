@@ -199,8 +199,8 @@ def test_weights_are_small_and_no_pickles():
 # The export
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_exported_networks_agree(channels):
+@pytest.mark.parametrize(("channels", "passes"), [(1, 1), (3, 1), (1, 2)])
+def test_exported_networks_agree(channels, passes):
     """The graph, the weights and the network they are of, for several sizes."""
     torch, onnxruntime = pytest.importorskip("torch"), pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx", reason="onnx is not installed")
@@ -210,7 +210,8 @@ def test_exported_networks_agree(channels):
     from nlmeans.learned.network import NonLocalNet, Shape
 
     torch.manual_seed(0)
-    net = NonLocalNet(Shape(channels=channels)).eval().requires_grad_(False)
+    shape = Shape(channels=channels, passes=passes)
+    net = NonLocalNet(shape).eval().requires_grad_(False)
     for weight in net.parameters():
         torch.nn.init.normal_(weight, std=0.05)
     state = {
@@ -222,7 +223,7 @@ def test_exported_networks_agree(channels):
     contents = packed(state)
     halves = load(contents["safetensors"])
     assert all(weight.dtype == torch.float16 for weight in halves.values())
-    loaded = NonLocalNet(Shape(channels=channels)).requires_grad_(False)
+    loaded = NonLocalNet(shape).requires_grad_(False)
     loaded.load_state_dict(halves)
     session = onnxruntime.InferenceSession(contents["onnx"], providers=["CPUExecutionProvider"])
     assert session.get_modelmeta().custom_metadata_map["step"] == "11"

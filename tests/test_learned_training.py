@@ -130,21 +130,46 @@ def test_without_noise_the_image_is_returned():
     assert (x - y)[..., :20].abs().max() > 0.01
 
 
-def test_reach_of_the_network():
-    """How far a pixel sees, over all its places in a block: exactly what the method says."""
-    from nlmeans.denoisers.network import MULTIPLE, REACH
+def test_a_second_pass_is_gated_and_sees_the_first_layer_again():
+    """Worked out from the parts; with gates of 0 there is only the first."""
+    net = random_net(network.Shape(features=8, inner=4, passes=2))
+    y, sigma = torch.rand(1, 1, 32, 16), torch.full((1, 1, 32, 16), 0.2)
+    unshuffled = torch.nn.functional.pixel_unshuffle(y, 2)
+    first = net.head(torch.cat([unshuffled, torch.full((1, 1, 16, 8), 0.2)], 1))
 
-    net = random_net().double()
-    width = 12 * MULTIPLE
-    y = torch.rand(1, 1, MULTIPLE, width, dtype=torch.float64).requires_grad_()
+    def once(x):
+        return net.after(net.block(net.before(x)))
+
+    def result(x):
+        return y - sigma * torch.nn.functional.pixel_shuffle(net.tail(x), 2)
+
+    x = once(first)
+    z = x + net.again[0].reshape(1, 8, 1, 1) * first
+    expected = x + net.gates[0].reshape(1, 8, 1, 1) * (once(z) - z)
+    torch.testing.assert_close(net(y, sigma), result(expected))
+    assert (result(expected) - result(x)).abs().max() > 1e-3
+    net.gates.zero_()
+    torch.testing.assert_close(net(y, sigma), result(x))
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_reach_of_the_network(passes, monkeypatch):
+    """How far a pixel sees, over all its places in a block: exactly what the method says."""
+    from nlmeans.denoisers import network as runs
+
+    multiple = runs.MULTIPLE
+    net = random_net(network.Shape(features=8, inner=4, passes=passes)).double()
+    monkeypatch.setattr(runs, "shape", lambda channels: vars(net.shape))
+    width = 18 * multiple
+    y = torch.rand(1, 1, multiple, width, dtype=torch.float64).requires_grad_()
     x = net(y, torch.full_like(y, 0.2))
     farthest = 0
-    for place in range(5 * MULTIPLE, 6 * MULTIPLE):
+    for place in range(8 * multiple, 9 * multiple):
         (gradient,) = torch.autograd.grad(x[0, 0, 8, place], y, retain_graph=True)
         seen = gradient[0, 0].abs().sum(0).nonzero().flatten()
         farthest = max(farthest, place - int(seen[0]), int(seen[-1]) - place)
-    assert farthest == REACH
-    assert net.shape.multiple == MULTIPLE
+    assert farthest == runs.reach(1)
+    assert net.shape.multiple == multiple
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ class Learned:
         return choice
 
     def halo(self, ndim: int) -> tuple[int, ...]:
-        """The reach of the network."""
-        return (network.REACH,) * ndim
+        """The reach of the network that sees farthest."""
+        return (max(network.reach(c) for c in network.NAMES if network.is_trained(c)),) * ndim
 
     def __call__(
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
@@ -141,7 +141,7 @@ def _change(run: network.Network, image: np.ndarray, sigma: float, tile: Region)
     for axis, (start, stop) in enumerate(tile):
         size = image.shape[1 + axis]
         multiple = network.MULTIPLE
-        margin = -(-network.REACH // multiple) * multiple
+        margin = -(-network.reach(len(image)) // multiple) * multiple
         whole = -(-size // multiple) * multiple
         first, last = max(start - margin, 0), min(-(-stop // multiple) * multiple + margin, whole)
         # Beyond its last pixels an image is reflected, until it is a whole number of blocks.

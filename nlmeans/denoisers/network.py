@@ -1,9 +1,11 @@
 """The trained networks, run by ONNX Runtime or by torch, whichever is installed."""
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +17,26 @@ Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
 MULTIPLE = 16
 """Height and width must be multiples of it: the non-local block's 8, at half resolution."""
 
-REACH = 53
-"""How far from a pixel its result depends on the image. In positions of 2x2 pixels: 5 for what
-follows the non-local block, 11 for the block, 10 for what precedes it."""
-
 NAMES = {1: "gray", 3: "color"}
 """Weights by number of channels."""
+
+
+@lru_cache(maxsize=2)
+def shape(channels: int) -> dict[str, Any]:
+    """Sizes of the network for so many channels: `nlmeans.learned.network.Shape`, as it tells."""
+    data = _weights(channels, "safetensors").read_bytes()
+    # The format begins with the length of its header.
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return json.loads(header["__metadata__"]["shape"])
+
+
+def reach(channels: int) -> int:
+    """How far from a pixel its result depends on the image.
+
+    In positions of 2x2 pixels: 1 for the first layer and 1 for the last, and for each pass 9 for
+    what precedes the non-local block, 11 for the block and 4 for what follows.
+    """
+    return 2 * (2 + 24 * shape(channels).get("passes", 1)) + 1
 
 
 def is_trained(channels: int) -> bool:
@@ -88,7 +104,7 @@ def _torch(channels: int, threads: int) -> Network:
 
     from nlmeans.learned.network import NonLocalNet, Shape
 
-    net = NonLocalNet(Shape(channels=channels)).eval().requires_grad_(False)
+    net = NonLocalNet(Shape(**shape(channels))).eval().requires_grad_(False)
     net.load_state_dict(load_weights(_weights(channels, "safetensors").read_bytes()))
     device = torch.get_default_device()
     net.to(device, memory_format=torch.channels_last)

@@ -44,13 +44,25 @@ def to_onnx(net: NonLocalNet, about: dict[str, str]) -> Any:
     pick = np.eye(4 * channels, dtype=np.float32).reshape(4 * channels, channels, 2, 2)
     unshuffled = graph("Conv", "noisy", graph.constant(pick), strides=[2, 2], kernel_shape=[2, 2])
     level = graph("AveragePool", "sigma", kernel_shape=[2, 2], strides=[2, 2])
-    x = graph.conv(graph("Concat", unshuffled, level, axis=1), net.head)
-    for module in (*net.before, net.block, *net.after):
-        x = _module(graph, x, module)
+    first = graph.conv(graph("Concat", unshuffled, level, axis=1), net.head)
+    x = _once(graph, first, net)
+    for k in range(net.shape.passes - 1):
+        again, gate = (
+            graph.constant(_array(weight[k])[:, None, None]) for weight in (net.again, net.gates)
+        )
+        z = graph("Add", x, graph("Mul", again, first))
+        x = graph("Add", x, graph("Mul", gate, graph("Sub", _once(graph, z, net), z)))
     noise = graph("DepthToSpace", graph.conv(x, net.tail), blocksize=2, mode="CRD")
     graph("Sub", "noisy", graph("Mul", "sigma", noise), output="denoised")
     inputs = {"noisy": channels, "sigma": 1}
     return graph.model("non_local_net", inputs, {"denoised": channels}, about)
+
+
+def _once(graph: "_Graph", x: str, net: NonLocalNet) -> str:
+    """Nodes of one pass."""
+    for module in (*net.before, net.block, *net.after):
+        x = _module(graph, x, module)
+    return x
 
 
 def features_to_onnx(features: Features, about: dict[str, str]) -> Any:

@@ -28,6 +28,9 @@ class Shape:
         f of the non-local block; "none" leaves the block out.
     size, halo : int
         Of its `Blocks`, in positions at half resolution.
+    passes : int
+        How often an image goes through what lies between the first and the last layer, with the
+        same weights: more depth for no weights.
     """
 
     channels: int = 1
@@ -36,6 +39,7 @@ class Shape:
     pairwise: str = "embedded_gaussian"
     size: int = 8
     halo: int = 4
+    passes: int = 1
 
     @property
     def multiple(self) -> int:
@@ -95,6 +99,11 @@ class NonLocalNet(nn.Module):
         self.block = _block(shape)
         self.after = nn.Sequential(Residual(features), Residual(features))
         self.tail = nn.Conv2d(features, 4 * shape.channels, 3, padding=1)
+        if shape.passes > 1:
+            # Of every later pass and channel: how much of the pass counts, and how much of what
+            # the first layer saw goes into it again.
+            self.gates = nn.Parameter(torch.full((shape.passes - 1, features), 0.5))
+            self.again = nn.Parameter(torch.zeros(shape.passes - 1, features))
 
     def inside(self) -> list[nn.Module]:
         """Layers between the first and the last, for `Muon`."""
@@ -112,9 +121,16 @@ class NonLocalNet(nn.Module):
             Standard deviation of the noise at every pixel, in the same units, 0 to 75/255.
         """
         level = functional.avg_pool2d(sigma, 2)
-        x = self.head(torch.cat([functional.pixel_unshuffle(y, 2), level], 1))
-        x = self.after(self.block(self.before(x)))
+        first = self.head(torch.cat([functional.pixel_unshuffle(y, 2), level], 1))
+        x = self._once(first)
+        for k in range(self.shape.passes - 1):
+            z = x + self.again[k, :, None, None] * first
+            x = x + self.gates[k, :, None, None] * (self._once(z) - z)
         return y - sigma * functional.pixel_shuffle(self.tail(x), 2).to(y.dtype)
+
+    def _once(self, x: Tensor) -> Tensor:
+        """One pass, (B, features, H, W) to the same."""
+        return self.after(self.block(self.before(x)))
 
 
 def _block(shape: Shape) -> nn.Module:

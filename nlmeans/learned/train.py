@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--pairwise", help="f of the non-local block, or none  [embedded_gaussian]")
     add("--features", type=int, help="channels inside; nl_means: that are compared  [64; 8]")
     add("--halo", type=int, help="of the block's window  [4]")
+    add("--passes", type=int, help="through the middle of the network  [1]")
     add("--hidden", type=int, help="nl_means: channels between its convolutions  [16]")
     add("--radius", type=int, help="nl_means: search radius  [10]")
     add("--crop", type=int, help="side of the crops of a step  [64]")
