@@ -97,6 +97,7 @@ class _Graph:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.known: dict[int, str] = {}
 
     def __call__(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Add a node; returns the name of its output."""
@@ -104,10 +105,15 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
-    def weights(self, value: np.ndarray) -> str:
-        """Add weights: kept in float16, half the file, and unfolded when a session begins."""
-        half = self.constant(value.astype(np.float16))
-        return self("Cast", half, to=TensorProto.FLOAT)
+    def weights(self, weight: Any, which: Any = ..., *, half: bool = True) -> str:
+        """Add weights, or some of them, once however often they are used.
+
+        In half they are kept in float16, half the file, and unfolded when a session begins.
+        """
+        if id(weight) not in self.known:
+            value = self.constant(_array(weight)[which].astype(np.float16 if half else np.float32))
+            self.known[id(weight)] = self("Cast", value, to=TensorProto.FLOAT) if half else value
+        return self.known[id(weight)]
 
     def constant(self, value: np.ndarray) -> str:
         """Add a constant; returns its name."""
@@ -121,8 +127,7 @@ class _Graph:
 
     def conv(self, x: str, module: nn.Conv2d, *, half: bool = True, output: str = "") -> str:
         """A convolution of torch."""
-        keep = self.weights if half else self.constant
-        weight, bias = (keep(_array(w)) for w in (module.weight, module.bias))
+        weight, bias = (self.weights(w, half=half) for w in (module.weight, module.bias))
         pads = [*module.padding, *module.padding]
         size, strides = list(module.kernel_size), list(module.stride)
         sizes: Any = {"kernel_shape": size, "strides": strides, "pads": pads}
@@ -130,8 +135,8 @@ class _Graph:
 
     def linear(self, x: str, module: nn.Linear) -> str:
         """A linear map of the channels, as a 1x1 convolution."""
-        weight = self.weights(_array(module.weight)[:, :, None, None])
-        bias = self.weights(_array(module.bias))
+        weight = self("Unsqueeze", self.weights(module.weight), self.integers(2, 3))
+        bias = self.weights(module.bias)
         return self("Conv", x, weight, bias, kernel_shape=[1, 1])
 
     def model(
@@ -198,8 +203,9 @@ def _block(graph: _Graph, x: str, block: NonLocalBlock, blocks: Blocks) -> str:
         for part in (block.phi, block.g)
     )
     scores = graph("MatMul", query, graph("Transpose", key, perm=[0, 2, 1]))
-    position = _array(block.position)[block.displacement.numpy()][:, _order(blocks)]
-    f = graph("Softmax", graph("Add", scores, graph.weights(position)), axis=-1)
+    pairs = block.displacement.numpy()[:, _order(blocks)]
+    position = graph.weights(block.position, pairs)
+    f = graph("Softmax", graph("Add", scores, position), axis=-1)
     y = graph("Reshape", graph("MatMul", f, value), graph("Shape", positions))
     y = graph("Transpose", y, perm=[0, 3, 1, 2])
     y = graph("DepthToSpace", y, blocksize=size, mode="DCR")
