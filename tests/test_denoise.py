@@ -315,6 +315,7 @@ def test_h_alone_selects_the_plain_form():
         "center": "one",
         "preset": "fast",
         "engine": "numba",
+        "device": None,
     }
     expected = from_oracle(noisy((3, 4)), h=25.0, patch_radius=3, search_radius=10)
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-3)
@@ -335,6 +336,7 @@ def test_sigma_selects_the_offset_form(given):
         "center": "max",
         "preset": "balanced",
         "engine": "numba",
+        "device": None,
         **given,
     }
     assert info.settings == settings
@@ -534,7 +536,7 @@ BAD_OPTIONS = [
     ("center", 1, "must be one of one, max, zero"),
     ("engine", "cuda", "must be one of numba, reference"),
     ("engine", ["numba"], "must be one of numba, reference"),
-    ("method", "bm3d", "must be one of nlm, ridge, learned, opencv, mean, median, gaussian"),
+    ("method", "bm3d", "must be one of nlm, ridge, learned, learned-nlm, opencv, mean"),
     ("method", None, "must be one of nlm"),
     ("method", ["nlm"], "must be one of nlm"),
     *(
