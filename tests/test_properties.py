@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 
 import oracle
 import strategies
-from nlmeans import METHODS, add_noise, denoise, estimate_sigma, mse, psnr
+from nlmeans import add_noise, denoise, estimate_sigma, mse, psnr
 from nlmeans.dtypes import from_float
 from nlmeans.normalizer import Count, Sum
 
