@@ -5,18 +5,21 @@ from contextlib import contextmanager
 
 from nlmeans.errors import ParameterError
 
+NEEDS_TORCH = "needs PyTorch, which pip install 'nlmeans[torch]' installs"
 
-def check_device(device: str | None) -> str | None:
-    """The name of a device, checked for itself.
+
+def check_device(device: str | None, engine: str = "torch") -> None:
+    """Check the name of a device for itself, and that it goes with the engine.
 
     Raises
     ------
     ParameterError
-        If it is not a name.
+        If it is not a name, or the engine is not torch.
     """
     if device is not None and not isinstance(device, str):
         raise ParameterError("device", "must be a name such as 'cpu' or 'cuda'", device)
-    return device
+    if device is not None and engine != "torch":
+        raise ParameterError("device", "must go with engine 'torch'", device)
 
 
 @contextmanager
@@ -34,8 +37,7 @@ def on_device(device: str | None) -> Iterator[None]:
     try:
         import torch
     except ModuleNotFoundError:
-        rule = "needs PyTorch, which pip install 'nlmeans[torch]' installs"
-        raise ParameterError("device", rule, device) from None
+        raise ParameterError("device", NEEDS_TORCH, device) from None
     try:
         torch.zeros(1, device=device).cpu()
     # What torch raises: for a name it does not know, for a device without data, for CUDA where

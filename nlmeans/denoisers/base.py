@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
+from nlmeans.errors import ParameterError
 from nlmeans.progress import Progress
 
 Preset = Literal["fast", "balanced", "best"]
@@ -42,3 +43,18 @@ class Denoiser(Protocol):
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
         """Denoise an image (*space, C), as settled; returns floats (*space, C)."""
+
+
+def check_two_axes(method: str, image: np.ndarray) -> None:
+    """Refuse images (*space, C) of other than two axes of space, for a method that has no more.
+
+    Raises
+    ------
+    ParameterError
+        If there are more or fewer.
+    """
+    if image.ndim != 3:
+        raise ParameterError(
+            "method",
+            f"{method!r} takes images of two axes, not {image.ndim - 1}; 'nlm' takes any",
+        )

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from nlmeans.denoisers.opencv import threads
 from nlmeans.neighborhood import reflect
-from nlmeans.validation import check_workers
 
 REACH = 4
 """How far from a pixel its features depend on the image: three convolutions see 9x9 pixels."""
@@ -21,21 +21,14 @@ def features(image: np.ndarray, sigma: float, workers: int | None) -> np.ndarray
 
     OpenCV's number of threads, which is global, is `workers` meanwhile.
     """
-    import cv2
-
     around = reflect(image, (REACH, REACH))
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(check_workers(workers))
-    try:
-        net = _network()
-        parts = []
+    net, parts = _network(), []
+    with threads(workers):
         for start in range(0, len(image), STRIP):
             noisy = around[start : start + STRIP + 2 * REACH]
             net.setInput(noisy[np.newaxis, np.newaxis], "noisy")
             net.setInput(np.full((1, 1, *noisy.shape), sigma, np.float32), "sigma")
             parts.append(np.moveaxis(net.forward()[0], 0, -1))
-    finally:
-        cv2.setNumThreads(threads)
     return np.concatenate(parts)
 
 

@@ -6,16 +6,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nlmeans.affinity import PatchGaussian
+from nlmeans.denoisers.base import check_two_axes
 from nlmeans.denoisers.features import REACH, features
 from nlmeans.denoisers.units import Units, units
 from nlmeans.device import check_device, on_device
 from nlmeans.dtypes import working_dtype
 from nlmeans.engines import ENGINES, get_engine
-from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import Window, per_axis
 from nlmeans.operation import NonLocalMean
 from nlmeans.progress import Progress
-from nlmeans.validation import DTYPES, check_choice, check_number, check_work, check_workers
+from nlmeans.validation import DTYPES, check_choice, check_number, check_work
 
 SEARCH_RADIUS = 10
 """That the features were trained with."""
@@ -47,8 +47,7 @@ class LearnedNLMeans:
         if self.search_radius is not None:
             per_axis("search_radius", self.search_radius, np.size(self.search_radius))
         check_choice("engine", self.engine, ENGINES)
-        if check_device(self.device) is not None and self.engine != "torch":
-            raise ParameterError("device", "must go with engine 'torch'", self.device)
+        check_device(self.device, self.engine)
 
     @property
     def needs_sigma(self) -> bool:
@@ -57,11 +56,7 @@ class LearnedNLMeans:
 
     def settled(self, image: np.ndarray) -> Self:
         """The search radius that the features were trained with, and units of the image."""
-        if image.ndim != 3:
-            raise ParameterError(
-                "method",
-                f"'learned-nlm' takes images of two axes, not {image.ndim - 1}; 'nlm' takes any",
-            )
+        check_two_axes("learned-nlm", image)
         radius = SEARCH_RADIUS if self.search_radius is None else self.search_radius
         check_work(image.shape, per_axis("search_radius", radius, 2), (0, 0))
         sigma: Any = self.sigma
@@ -94,7 +89,7 @@ class LearnedNLMeans:
             return base.copy()
         sigma: Any = self.sigma
         level = sigma / base.shape[-1] ** 0.5 * self.units.scale
-        guide = features(self.units.shown(base.mean(-1)), level, check_workers(workers))
+        guide = features(self.units.shown(base.mean(-1)), level, workers)
         with on_device(self.device):
             return get_engine(self.engine).average(
                 self.operation, base, guide=guide, workers=workers, progress=progress

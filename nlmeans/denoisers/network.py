@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nlmeans.device import NEEDS_TORCH
 from nlmeans.errors import ParameterError
 
 Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -57,8 +58,7 @@ def check_runtime(device: str | None = None) -> str:
     if find_spec("torch") is not None and find_spec("safetensors") is not None:
         return "torch"
     if device is not None:
-        rule = "needs PyTorch, which pip install 'nlmeans[torch]' installs"
-        raise ParameterError("device", rule, device)
+        raise ParameterError("device", NEEDS_TORCH, device)
     raise ParameterError(
         "method",
         "'learned' needs ONNX Runtime or PyTorch, which pip install 'nlmeans[learned]' or "

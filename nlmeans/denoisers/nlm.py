@@ -67,8 +67,7 @@ class NLMeans:
         check_choice("center", self.center or "one", get_args(Center))
         check_choice("preset", self.preset or "fast", PRESETS)
         check_choice("engine", self.engine, ENGINES)
-        if check_device(self.device) is not None and self.engine != "torch":
-            raise ParameterError("device", "must go with engine 'torch'", self.device)
+        check_device(self.device, self.engine)
 
     @property
     def needs_sigma(self) -> bool:

@@ -5,6 +5,8 @@ handed over in its BGR order and comes back as RGB. `fastNlMeansDenoisingColored
 (a, b) of an 8-bit Lab image apart, so even a vanishing h moves colors by a few gray levels.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -94,9 +96,7 @@ class OpenCV:
         h: Any = self.h
         h_color: Any = self.h_color
         sizes = (2 * self.patch_radius + 1, 2 * self.search_radius + 1)
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(check_workers(workers))
-        try:
+        with threads(workers):
             if image.shape[-1] == 1:
                 gray = np.ascontiguousarray(image[..., 0])
                 result = cv2.fastNlMeansDenoising(gray, None, h, *sizes)[..., np.newaxis]
@@ -104,8 +104,19 @@ class OpenCV:
                 bgr = np.ascontiguousarray(image[..., ::-1])
                 result = cv2.fastNlMeansDenoisingColored(bgr, None, h, h_color, *sizes)
                 result = result[..., ::-1]
-        finally:
-            cv2.setNumThreads(threads)
         if progress is not None:
             progress(1.0)
         return result
+
+
+@contextmanager
+def threads(workers: int | None) -> Iterator[None]:
+    """OpenCV's number of threads, which is global, as long as it lasts."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(check_workers(workers))
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

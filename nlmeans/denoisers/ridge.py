@@ -6,10 +6,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nlmeans.color import opponent
-from nlmeans.denoisers.base import Preset
+from nlmeans.denoisers.base import Preset, check_two_axes
 from nlmeans.dtypes import working_dtype
 from nlmeans.engines import GROUP_ENGINES, GroupEngine, get_group_engine
-from nlmeans.errors import ParameterError
 from nlmeans.groups import Groups
 from nlmeans.progress import Progress, part
 from nlmeans.rules import BELOW_ROUNDING, RidgeRule, noise_in_levels, ridge_rule
@@ -63,11 +62,7 @@ class Ridge:
 
     def settled(self, image: np.ndarray) -> Self:
         """Check that the image has two axes; search radius by rule."""
-        if image.ndim != 3:
-            raise ParameterError(
-                "method",
-                f"'ridge' takes images of two axes, not {image.ndim - 1}; 'nlm' takes any",
-            )
+        check_two_axes("ridge", image)
         sigma: Any = self.sigma
         rule = ridge_rule(noise_in_levels(sigma, image), self.preset)
         if self.search_radius is not None:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from nlmeans.affinity import PatchGaussian
+from nlmeans.denoisers.features import REACH
+from nlmeans.denoisers.learned_nlm import SEARCH_RADIUS
 from nlmeans.engines import torch_engine
 from nlmeans.engines.torch_blocks import reflect
 from nlmeans.neighborhood import Window
@@ -28,7 +30,7 @@ class NLMeansShape:
 
     hidden: int = 16
     features: int = 8
-    radius: int = 10
+    radius: int = SEARCH_RADIUS
 
     channels = 1
     """Of the images, which are gray."""
@@ -41,7 +43,7 @@ class Features(nn.Module):
     does in D / h^2 with h in proportion to sigma.
     """
 
-    reach = 4
+    reach = REACH
 
     def __init__(self, shape: NLMeansShape) -> None:
         super().__init__()
