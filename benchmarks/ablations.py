@@ -24,6 +24,7 @@ from cases import Case, Images
 import nlmeans
 from nlmeans.learned.data import Crops, hold_out, load_images
 from nlmeans.learned.network import Shape
+from nlmeans.learned.schedule import Schedule
 from nlmeans.learned.train import HELD_OUT
 from nlmeans.learned.training import Recipe, Training, read_checkpoint
 
@@ -69,7 +70,7 @@ def trained(changes: dict[str, Any], crops: Crops, seconds: float, checkpoint: P
         training.load(read_checkpoint(checkpoint))
     else:
         steps = int(seconds / cost_of_a_step(new(), crops))
-        training.schedule = type(training.schedule)(
+        training.schedule = Schedule(
             warmup=min(500, steps // 10), decay_from=steps // 2, decay_steps=steps - steps // 2
         )
     saved = time.monotonic()

@@ -182,17 +182,17 @@ def quality_markdown(results: dict[str, Any]) -> str:
 
 
 def ablation_markdown(results: dict[str, Any]) -> str:
-    """A line for each variant of the network, and what it has over the first, without the block."""
+    """A line for each variant of the network, and what it has over the one without the block."""
     rows = results["rows"]
     names = list(rows[0]["psnr"])
     (minutes,) = {r["minutes"] for r in rows}
-    without = rows[0]["psnr"]
+    without = next(r for r in rows if r["variant"] == "no block")
     head = [f"{minutes:g} minutes of processor time each", "weights", "steps", *names]
     lines = [row(head), row(["---"] * len(head))]
     for r in rows:
         gains = [
             f"{r['psnr'][name]:.2f}"
-            + f" ({r['psnr'][name] - without[name]:+.2f})" * (r is not rows[0])
+            + f" ({r['psnr'][name] - without['psnr'][name]:+.2f})" * (r is not without)
             for name in names
         ]
         lines.append(row([r["variant"], f"{r['weights']:,}", f"{r['steps']:,}", *gains]))
