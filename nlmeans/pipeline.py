@@ -346,7 +346,7 @@ def denoise(
     Computed in float32, for float64 images in float64 with weights in float32.
 
     "ridge" takes O(N k^2 (k + p^2)) for groups of k patches of p x p pixels, and about ten floats
-    for each pixel. "learned" takes some 150,000 operations a pixel, and 0.7 GB in tiles of 768 x
+    for each pixel. "learned" takes some 150,000 operations a pixel, and 0.5 GB in tiles of 768 x
     768; "learned-nlm" is NL-means of single pixels, with eight floats more for each.
 
     References

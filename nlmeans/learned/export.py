@@ -50,7 +50,6 @@ def packed(state: dict[str, Any]) -> dict[str, bytes]:
         weights = {name: weight.half() for name, weight in weights.items()}
     net.load_state_dict(weights)
     about = {
-        "net": type(net).__name__,
         "shape": json.dumps(asdict(net.shape)),
         "recipe": json.dumps(state["recipe"]),
         "step": str(state["step"]),
