@@ -7,6 +7,7 @@ import pytest
 
 from nlmeans import ParameterError, add_noise, denoise, psnr
 from nlmeans.denoisers import learned, network
+from nlmeans.device import on_device
 
 RUNTIMES = ["onnxruntime", "torch"]
 
@@ -112,6 +113,16 @@ def test_device(noisy, method, engine):
     with pytest.raises(ParameterError, match=r"^device must be a name"):
         denoise(image, device=0, **options)
     assert torch.get_default_device() == torch.device("cpu")
+
+
+def test_device_is_the_default_one_meanwhile():
+    """Which is what engine and network ask for; a second name of the processor tells it apart."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with on_device("cpu:0"):
+        assert torch.get_default_device() == torch.device("cpu:0") != torch.device("cpu")
+    assert torch.get_default_device() == torch.device("cpu")
+    with on_device(None):
+        assert torch.get_default_device() == torch.device("cpu")
 
 
 def test_device_without_torch(noisy, monkeypatch):
