@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -331,14 +332,26 @@ def test_a_batch_that_threads_can_not_share():
 
 
 def test_trunk_of_another_network():
-    """A network for RGB takes everything but its first and last layer from one for gray."""
-    gray = training.Training(SMALL, training.Recipe(seed=1))
-    color = training.Training(network.Shape(channels=3, features=8, inner=4), training.Recipe())
-    own = color.net.head.weight.clone()
-    color.adopt({"average": gray.average.state_dict()})
-    torch.testing.assert_close(color.net.before[0].first.weight, gray.net.before[0].first.weight)
-    torch.testing.assert_close(color.average.block.theta.weight, gray.net.block.theta.weight)
-    assert torch.equal(color.net.head.weight, own)
+    """A network for RGB begins as the gray one, applied to the mean of the channels."""
+    weights = random_net().state_dict()
+    color = training.Training(replace(SMALL, channels=3), training.Recipe())
+    color.adopt({"shape": asdict(SMALL), "average": weights})
+    rng = torch.Generator().manual_seed(1)
+    y = torch.rand(1, 3, 32, 48, generator=rng)
+    sigma = torch.full((1, 1, 32, 48), 0.2)
+    mean = y.mean(1, keepdim=True)
+    expected = y + random_net()(mean, sigma / 3**0.5) - mean
+    with torch.no_grad():
+        for net in (color.net, color.average):
+            torch.testing.assert_close(net(y, sigma), expected, rtol=0, atol=1e-6)
+
+
+def test_trunk_with_one_pass_for_a_network_with_two():
+    weights = random_net().state_dict()
+    made = training.Training(replace(SMALL, passes=2), training.Recipe())
+    made.adopt({"shape": asdict(SMALL), "average": weights})
+    for name, weight in made.average.state_dict().items():
+        assert name in ("gates", "again") or torch.equal(weight, weights[name])
 
 
 # The command

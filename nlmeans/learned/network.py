@@ -133,6 +133,20 @@ class NonLocalNet(nn.Module):
         return self.after(self.block(self.before(x)))
 
 
+def in_color(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a gray `NonLocalNet` as those of one for RGB, to begin a training with.
+
+    It does to the mean of R, G and B, whose noise has a level of sigma / sqrt(3), what the gray
+    one does to an image; differences of R, G and B it leaves as they are.
+    """
+    head, tail = weights["head.weight"], weights["tail.weight"]
+    return weights | {
+        "head.weight": torch.cat([head[:, :-1].repeat(1, 3, 1, 1) / 3, head[:, -1:] / 3**0.5], 1),
+        "tail.weight": tail.repeat(3, 1, 1, 1) / 3**0.5,
+        "tail.bias": weights["tail.bias"].repeat(3) / 3**0.5,
+    }
+
+
 def _block(shape: Shape) -> nn.Module:
     if shape.pairwise == "none":
         return nn.Identity()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nlmeans.errors import NLMeansError, ParameterError
 from nlmeans.learned.data import Batch, Crops
-from nlmeans.learned.network import NonLocalNet, Shape
+from nlmeans.learned.network import NonLocalNet, Shape, in_color
 from nlmeans.learned.nl_means import LearnedNLMeans, NLMeansShape
 from nlmeans.learned.optimizer import Muon
 from nlmeans.learned.schedule import Schedule
@@ -216,10 +216,15 @@ class Training:
         self.schedule = Schedule(**state["schedule"])
 
     def adopt(self, state: dict[str, Any]) -> None:
-        """Begin with the averaged weights of another network, as far as their shapes fit."""
+        """Begin with the averaged weights of another network, as far as their shapes fit.
+
+        Those of a gray network are made `in_color` for RGB.
+        """
+        channels = [getattr(shape, "channels", None) for shape in (shape_of(state), self.net.shape)]
+        given = in_color(state["average"]) if channels == [1, 3] else state["average"]
         for net in (self.net, self.average):
             own = net.state_dict()
-            fitting = {k: w for k, w in state["average"].items() if own[k].shape == w.shape}
+            fitting = {k: w for k, w in given.items() if own[k].shape == w.shape}
             net.load_state_dict(own | fitting)
 
     def _gradients(self, batch: Batch) -> tuple[float, list[Tensor]]:
