@@ -15,7 +15,7 @@ from nlmeans.neighborhood import Region, reflected
 from nlmeans.progress import Progress
 from nlmeans.validation import DTYPES, check_choice, check_number, check_workers
 
-TILE = 768
+TILE = 1024
 """Side in pixels of what is computed at a time, at most. It takes 0.54 GB, most of it f of the
 non-local block; tiles half as wide would take 1.3 times as long, for what lies around them."""
 
