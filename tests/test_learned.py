@@ -155,6 +155,18 @@ def test_units_do_not_matter(noisy, runtime):
     np.testing.assert_allclose(result / 200, reference, rtol=0, atol=0.01)
 
 
+def test_rgb_is_denoised_as_a_whole(runtime):
+    """Which is better than channel by channel, for channels of a photograph tell of each other."""
+    from skimage.data import astronaut
+
+    clean = astronaut()[:160, 150:320].astype(np.float32)
+    image = add_noise(clean, 25, rng=3)
+    whole = denoise(image, sigma=25, method="learned", channel_axis=-1)
+    single = [denoise(image[..., c], sigma=25, method="learned") for c in range(3)]
+    better = psnr(clean, whole, data_range=255) - psnr(clean, np.stack(single, -1), data_range=255)
+    assert better > 1
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 def test_other_channels_than_rgb_are_denoised_each_for_itself(noisy, runtime, channels):
     """With units that they share."""
