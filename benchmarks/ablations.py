@@ -32,12 +32,13 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "ablations.json"
 VARIANTS: dict[str, dict[str, Any]] = {
     "no block": {"pairwise": "none"},
-    "embedded Gaussian, 16 x 16": {},
+    "distance, 16 x 16": {},
     "Gaussian": {"pairwise": "gaussian"},
+    "embedded Gaussian": {"pairwise": "embedded_gaussian"},
     "dot product": {"pairwise": "dot_product"},
     "concatenation": {"pairwise": "concatenation"},
-    "embedded Gaussian, 8 x 8": {"halo": 0},
-    "embedded Gaussian, 24 x 24": {"halo": 8},
+    "distance, 8 x 8": {"halo": 0},
+    "distance, 24 x 24": {"halo": 8},
 }
 """Changes of the network's shape, by their names in the table; sides of the window in positions."""
 

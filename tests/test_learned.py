@@ -272,7 +272,7 @@ def test_graphs_of_other_networks_are_refused(changes):
     from nlmeans.learned.graph import to_onnx
     from nlmeans.learned.network import NonLocalNet, Shape
 
-    with pytest.raises(ParameterError, match=r"^net must have an embedded Gaussian over blocks"):
+    with pytest.raises(ParameterError, match=r"^net must compare distances over blocks"):
         to_onnx(NonLocalNet(Shape(features=8, inner=4, **changes)), {})
 
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from nlmeans import ParameterError, denoise
-from nlmeans.affinity import Concatenation, DotProduct, EmbeddedGaussian, Gaussian
+from nlmeans.affinity import (
+    Concatenation,
+    DotProduct,
+    EmbeddedGaussian,
+    Gaussian,
+    PatchGaussian,
+)
 from nlmeans.embedding import Linear
 from nlmeans.engines import get_engine
 from nlmeans.neighborhood import Everywhere, Window
@@ -18,7 +24,7 @@ learned = pytest.importorskip("nlmeans.learned")
 Blocks, NonLocalBlock = learned.Blocks, learned.NonLocalBlock
 torch.set_num_threads(1)  # tensors of some hundred numbers are slower on two
 
-PAIRWISE = ["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+PAIRWISE = ["gaussian", "embedded_gaussian", "dot_product", "concatenation", "distance"]
 SPACES = {1: (12,), 2: (8, 4), 3: (2, 4, 6)}
 NEIGHBORHOODS = [Everywhere(), Window(1), Window((2,), "exclude"), Blocks(2, 1)]
 
@@ -44,7 +50,10 @@ def array(weight):
 
 
 def operation_of(made):
-    """The block's y as a `NonLocalMean` of inputs with a channel of ones, which makes biases."""
+    """The block's y as a `NonLocalMean` of inputs with a channel of ones, which makes biases.
+
+    Except for distances: that is NL-means of single pixels of theta(x), which is the guide.
+    """
 
     def linear(layer, scale=1.0):
         if isinstance(layer, torch.nn.Identity):
@@ -58,6 +67,10 @@ def operation_of(made):
         "dot_product": lambda: DotProduct(theta, phi),
         "concatenation": lambda: Concatenation(
             linear(made.theta), phi, array(made.w_f).reshape(-1)
+        ),
+        # The mean over 3 features is over h^2, half their sum times the scale is wanted.
+        "distance": lambda: PatchGaussian(
+            h=(2 / (3 * made.scale)) ** 0.5, patch_radius=0, center="one"
         ),
     }[made.pairwise]()
     return NonLocalMean(affinity, made.neighborhood, values=linear(made.g))
@@ -75,7 +88,10 @@ def test_agrees_with_the_reference_engine(pairwise, dimension, neighborhood):
     for sample in range(len(x)):
         last = np.moveaxis(x[sample].numpy(), 0, -1)
         with_ones = np.concatenate([last, np.ones_like(last[..., :1])], -1)
-        y = get_engine("reference").average(operation, with_ones)
+        guide = with_ones
+        if pairwise == "distance":
+            guide = last @ array(made.theta.weight).T + array(made.theta.bias)
+        y = get_engine("reference").average(operation, with_ones, guide=guide)
         expected = last + y @ array(made.w_z.weight).T + array(made.w_z.bias)
         np.testing.assert_allclose(np.moveaxis(z[sample], 0, -1), expected, rtol=1e-9, atol=1e-9)
 
@@ -177,9 +193,8 @@ def test_subsampling_pools_what_is_attended_to(pairwise):
     whole = block(pairwise)
     whole.load_state_dict(made.state_dict())
     last, few = (t.movedim(1, -1) for t in (x, pooled))
-    y = whole._average(
-        *(part(t) for part, t in ((made.theta, last), (made.phi, few), (made.g, few)))
-    )
+    to_key = made.theta if pairwise == "distance" else made.phi
+    y = whole._average(made.theta(last), to_key(few), made.g(few))
     torch.testing.assert_close(made(x), x + made.w_z(y).movedim(-1, 1))
     assert not torch.allclose(made(x), whole(x))
 

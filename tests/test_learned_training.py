@@ -174,7 +174,8 @@ def test_reach_of_the_network(passes, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "pairwise", ["none", "gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+    "pairwise",
+    ["none", "gaussian", "embedded_gaussian", "dot_product", "concatenation", "distance"],
 )
 def test_every_pairwise_function_can_be_trained(pairwise, photographs):
     shape = network.Shape(features=8, inner=4, pairwise=pairwise)
@@ -195,7 +196,7 @@ def test_an_unknown_pairwise_function():
 
 
 def test_size_is_within_the_budget():
-    assert sum(w.numel() for w in network.NonLocalNet(network.Shape()).parameters()) == 383413
+    assert sum(w.numel() for w in network.NonLocalNet(network.Shape()).parameters()) == 381333
 
 
 # A step
@@ -352,6 +353,19 @@ def test_trunk_with_one_pass_for_a_network_with_two():
     made.adopt({"shape": asdict(SMALL), "average": weights})
     for name, weight in made.average.state_dict().items():
         assert name in ("gates", "again") or torch.equal(weight, weights[name])
+
+
+def test_trunk_from_exported_weights(tmp_path):
+    """They are those of the checkpoint, rounded to float16, and tell the shape themselves."""
+    export = pytest.importorskip("nlmeans.learned.export", reason="onnx is not installed")
+    made = training.Training(SMALL, training.Recipe())
+    made.save(tmp_path / "checkpoint.pt")
+    state = training.read_trunk(tmp_path / "checkpoint.pt")
+    (tmp_path / "gray.safetensors").write_bytes(export.packed(state)["safetensors"])
+    trunk = training.read_trunk(tmp_path / "gray.safetensors")
+    assert training.shape_of(trunk) == SMALL
+    for name, weight in made.average.state_dict().items():
+        assert torch.equal(trunk["average"][name], weight.half().float())
 
 
 # The command

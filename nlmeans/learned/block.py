@@ -12,13 +12,14 @@ from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import Everywhere, Window
 from nlmeans.validation import check_choice, check_integer
 
-Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation", "distance"]
 
 SCORES: dict[Pairwise, Score] = {
     "gaussian": "exponential",
     "embedded_gaussian": "exponential",
     "dot_product": "product",
     "concatenation": "sum",
+    "distance": "exponential",
 }
 """How each pairwise function is computed."""
 
@@ -37,8 +38,9 @@ class NonLocalBlock(nn.Module):
     dimension : {1, 2, 3}, optional
         Axes of space: sequence, image, or clip (T, H, W), of which every position of every frame
         is a member. Samples of a batch never meet.
-    pairwise : {"gaussian", "embedded_gaussian", "dot_product", "concatenation"}, optional
-        f: Eq. (2) to (5) of [1]_.
+    pairwise : {"gaussian", "embedded_gaussian", "dot_product", "concatenation", "distance"}
+        f: Eq. (2) to (5) of [1]_; or that of NL-means, exp(-|theta(x_i) - theta(x_j)|^2 / 2), of
+        learned features in place of patches, which has no phi.
     inner : int, optional
         D, the channels of theta, phi and g; default half of C, at least 1.
     neighborhood : Everywhere, Window or Blocks, optional
@@ -49,7 +51,8 @@ class NonLocalBlock(nn.Module):
         With `Blocks` and an exponential f: learn a factor of f for where j lies from i, as
         log f, zero at the start.
     scale : float, optional
-        Factor of theta . phi; default D^-1/2 as in the authors' code, 1 in the paper's equations.
+        Factor of theta . phi, or of the squared distance; default D^-1/2 as in the authors' code, 1
+        in the paper's equations.
 
     Raises
     ------
@@ -87,15 +90,17 @@ class NonLocalBlock(nn.Module):
         check_integer("subsample", subsample, least=1)
         if subsample > 1 and not isinstance(neighborhood, Everywhere):
             raise ParameterError("subsample", "must be 1 for a window", subsample)
-        if position and not (isinstance(neighborhood, Blocks) and "gaussian" in pairwise):
+        if position and not (
+            isinstance(neighborhood, Blocks) and SCORES[pairwise] == "exponential"
+        ):
             raise ParameterError("position", "must go with Blocks and an exponential pairwise")
         self.dimension, self.subsample = dimension, subsample
         self.pairwise: Pairwise = pairwise
         self.neighborhood = neighborhood
         self.scale = inner**-0.5 if scale is None else scale
-        embedded = pairwise != "gaussian"
-        self.theta = nn.Linear(channels, inner) if embedded else nn.Identity()
-        self.phi = nn.Linear(channels, inner) if embedded else nn.Identity()
+        has_phi = pairwise not in ("gaussian", "distance")
+        self.theta = nn.Identity() if pairwise == "gaussian" else nn.Linear(channels, inner)
+        self.phi = nn.Linear(channels, inner) if has_phi else nn.Identity()
         self.g = nn.Linear(channels, inner)
         self.w_z = nn.Linear(inner, channels)
         nn.init.zeros_(self.w_z.weight)
@@ -121,7 +126,8 @@ class NonLocalBlock(nn.Module):
             )
         last = x.movedim(1, -1)  # (B, *space, C), so that the maps are of the last axis
         pooled = last if self.subsample == 1 else _max_pool(x, self.subsample).movedim(1, -1)
-        query, key, value = self.theta(last), self.phi(pooled), self.g(pooled)
+        to_key = self.theta if self.pairwise == "distance" else self.phi
+        query, key, value = self.theta(last), to_key(pooled), self.g(pooled)
         # Scores and their softmax stay in the dtype of the embeddings, and copies of the windows
         # with them: autocast would have both in float32, twice the memory.
         with torch.autocast(x.device.type, enabled=False):
@@ -134,12 +140,24 @@ class NonLocalBlock(nn.Module):
             # w_f . [theta, phi] is a sum of two numbers, one of i and one of j.
             of_theta, of_phi = self.w_f.to(query.dtype)[:, :, None]
             query, key = query @ of_theta, key @ of_phi
+        elif self.pairwise == "distance":
+            query, key = (x * self.scale**0.5 for x in (query, key))
+            query, key = for_distance(query, key)
         elif self.scale != 1:
             query = query * self.scale
         margin = self.neighborhood.margin(self.dimension)
         key, value = reflect(key, margin), reflect(value, margin)
         position = self.position[self.displacement].to(query.dtype) if self.has_position else None
         return mean(SCORES[self.pairwise], query, key, value, self.neighborhood, position)
+
+
+def for_distance(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """One more feature each, (..., D) to (..., D + 1), so that q . k is -|q - k|^2 / 2 + |q|^2 / 2.
+
+    The last term is of i alone: as a factor of all f(x_i, x_j) it cancels in y_i.
+    """
+    half = -key.square().sum(-1, keepdim=True) / 2
+    return torch.cat([query, torch.ones_like(query[..., :1])], -1), torch.cat([key, half], -1)
 
 
 def _numbered(blocks: Blocks, dimension: int) -> Tensor:

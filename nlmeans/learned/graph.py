@@ -29,7 +29,7 @@ def to_onnx(net: NonLocalNet, about: dict[str, str]) -> Any:
     Parameters
     ----------
     net : NonLocalNet
-        With an embedded Gaussian and a halo half the size of its blocks.
+        With a block of distances and a halo half the size of its blocks.
     about : dict of str to str
         Metadata.
 
@@ -186,27 +186,33 @@ def _module(graph: _Graph, x: str, module: nn.Module) -> str:
 
 
 def _block(graph: _Graph, x: str, block: NonLocalBlock, blocks: Blocks) -> str:
-    """Nodes of a non-local block: embedded Gaussian, with positions, halo half of the size."""
+    """Nodes of a non-local block: of distances, with positions, halo half of the size."""
     size, halo = blocks.size, blocks.halo
-    if block.pairwise != "embedded_gaussian" or not block.has_position or 2 * halo != size:
-        raise ParameterError("net", "must have an embedded Gaussian over blocks and half a block")
+    if block.pairwise != "distance" or not block.has_position or 2 * halo != size:
+        raise ParameterError("net", "must compare distances over blocks and half a block")
     inner = block.g.out_features
+    root, minus_half, one = (
+        graph.constant(np.array(number, np.float32)) for number in (block.scale**0.5, -0.5, 1.0)
+    )
+    # One more feature for each, as `block.for_distance` has them.
+    theta = graph("Mul", graph.linear(x, block.theta), root)
+    with_one = graph("Pad", theta, graph.integers(0, 0, 0, 0, 0, 1, 0, 0), one)
+    norm = graph("ReduceSumSquare", theta, axes=[1])
+    with_norm = graph("Concat", theta, graph("Mul", norm, minus_half), axis=1)
     # Channels last, so that what a block has of a position lies together, and windows are copied
     # in runs of halo^2 D numbers: transposing the windows took a fifth of the time.
-    scale = graph.constant(np.array(block.scale, np.float32))
-    theta = graph("Mul", graph.linear(x, block.theta), scale)
-    positions = _last(graph, graph("SpaceToDepth", theta, blocksize=size))  # (1, h, w, size^2 D)
-    query = graph("Reshape", positions, graph.integers(-1, size**2, inner))
+    positions = _last(graph, graph("SpaceToDepth", with_one, blocksize=size))
+    query = graph("Reshape", positions, graph.integers(-1, size**2, inner + 1))
     key, value = (
-        graph("Reshape", _windows(graph, graph.linear(x, part), halo), members)
-        for members in [graph.integers(-1, (size + 2 * halo) ** 2, inner)]
-        for part in (block.phi, block.g)
+        graph("Reshape", _windows(graph, part, halo), graph.integers(-1, (2 * size) ** 2, count))
+        for part, count in ((with_norm, inner + 1), (graph.linear(x, block.g), inner))
     )
     scores = graph("MatMul", query, graph("Transpose", key, perm=[0, 2, 1]))
     pairs = block.displacement.numpy()[:, _order(blocks)]
     position = graph.weights(block.position, pairs)
     f = graph("Softmax", graph("Add", scores, position), axis=-1)
-    y = graph("Reshape", graph("MatMul", f, value), graph("Shape", positions))
+    shape = graph("Concat", graph("Shape", positions, end=3), graph.integers(-1), axis=0)
+    y = graph("Reshape", graph("MatMul", f, value), shape)  # (1, h, w, size^2 D)
     y = graph("Transpose", y, perm=[0, 3, 1, 2])
     y = graph("DepthToSpace", y, blocksize=size, mode="DCR")
     return graph("Add", x, graph.linear(y, block.w_z))

@@ -32,6 +32,7 @@ from nlmeans.learned.training import (
     Recipe,
     Training,
     read_checkpoint,
+    read_trunk,
     shape_of,
 )
 
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="folder for checkpoint, log and curve")
     add("--resume", action="store_true", help="go on from the checkpoint in OUT if there is one")
     add("--start-from", type=Path, help="while there is none, go on from this checkpoint")
-    add("--trunk", type=Path, help="begin anew, but with the weights of this checkpoint that fit")
+    add("--trunk", type=Path, help="begin with what fits of a checkpoint or .safetensors file")
     add("--decay", type=int, help="bring the learning rate to 0 in so many steps, then stop")
     add("--steps", type=int, help="stop at this step, to be resumed")
     # None, so that what is not given can come from the checkpoint.
@@ -107,7 +108,7 @@ def _train(options: argparse.Namespace) -> None:
     if state:
         training.load(state)
     elif options.trunk:
-        training.adopt(read_checkpoint(options.trunk))
+        training.adopt(read_trunk(options.trunk))
     if options.decay and training.schedule.decay_from is None:
         training.decay(options.decay)
     seen, held_out = hold_out(load_images(options.data, shape.channels), HELD_OUT, seed=0)

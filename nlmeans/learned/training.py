@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from nlmeans.errors import NLMeansError, ParameterError
@@ -253,6 +255,17 @@ class Training:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """State that `Training.save` wrote; no code in the file is run."""
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def read_trunk(path: Path) -> dict[str, Any]:
+    """Shape and averaged weights of a checkpoint, or of a `.safetensors` file exported from one."""
+    if path.suffix != ".safetensors":
+        return read_checkpoint(path)
+    with safe_open(path, "pt") as file:
+        shape = json.loads(file.metadata()["shape"])
+        average = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    name = "network" if "passes" in shape else "nl_means"
+    return {"net_name": name, "shape": shape, "average": average}
 
 
 def _optimizers(net: NonLocalNet | LearnedNLMeans, recipe: Recipe) -> list[torch.optim.Optimizer]:
