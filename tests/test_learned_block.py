@@ -208,8 +208,12 @@ def test_subsampling_pools_what_is_attended_to(pairwise):
         ("float64", "reference", 1e-9),
     ],
 )
-def test_with_embeddings_of_patches_it_is_nl_means(dtype, engine, tolerance):
-    """theta (P) = (2 P / h^2, 1) and phi (P) = (P, -|P|^2 / h^2), W_g picking the pixel."""
+@pytest.mark.parametrize("pairwise", ["embedded_gaussian", "distance"])
+def test_with_embeddings_of_patches_it_is_nl_means(pairwise, dtype, engine, tolerance):
+    """W_g picking the pixel, and theta (P) = (2 P / h^2, 1) and phi (P) = (P, -|P|^2 / h^2).
+
+    With distances theta (P) = 2^1/2 P / h, and that is all.
+    """
     h, radius, search = 10.0, 3, 10  # of `denoise` with h alone
     side, n = 2 * radius + 1, (2 * radius + 1) ** 2
     sample = Path(__file__).parents[1] / "sample_images/camera_noisy.png"
@@ -223,14 +227,18 @@ def test_with_embeddings_of_patches_it_is_nl_means(dtype, engine, tolerance):
     space = (len(image) + 2 * search, len(image[0]) + 2 * search)
     patches = torch.nn.functional.unfold(around, side).unflatten(-1, space) / side  # |P|^2: a mean
     x = torch.cat([patches, (patches**2).sum(1, keepdim=True)], 1)  # (1, n + 1, H, W)
-    made = NonLocalBlock(n + 1, inner=n + 1, neighborhood=Window(search), scale=1.0).to(x.dtype)
+    options = {"pairwise": pairwise, "neighborhood": Window(search), "scale": 1.0}
+    made = NonLocalBlock(n + 1, inner=n + 1, **options).to(x.dtype)
     with torch.no_grad():
         for weight in made.parameters():
             weight.zero_()
-        made.theta.weight[:n, :n] = 2 * torch.eye(n, dtype=x.dtype) / h**2
-        made.theta.bias[n] = 1
-        made.phi.weight[:n, :n] = torch.eye(n)
-        made.phi.weight[n, n] = -1 / h**2
+        if pairwise == "distance":
+            made.theta.weight[:n, :n] = 2**0.5 * torch.eye(n, dtype=x.dtype) / h
+        else:
+            made.theta.weight[:n, :n] = 2 * torch.eye(n, dtype=x.dtype) / h**2
+            made.theta.bias[n] = 1
+            made.phi.weight[:n, :n] = torch.eye(n)
+            made.phi.weight[n, n] = -1 / h**2
         made.g.weight[0, n // 2] = side  # the middle of the patch, its weight undone
         made.w_z.weight[0, 0] = 1
         y = (made(x) - x)[0, 0, search:-search, search:-search].numpy() + level
