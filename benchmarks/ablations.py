@@ -33,6 +33,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "ablations.json"
 VARIANTS: dict[str, dict[str, Any]] = {
     "no block": {"pairwise": "none"},
     "distance, 16 x 16": {},
+    "distance, one bandwidth": {"bandwidth": False},
     "Gaussian": {"pairwise": "gaussian"},
     "embedded Gaussian": {"pairwise": "embedded_gaussian"},
     "dot product": {"pairwise": "dot_product"},

@@ -265,14 +265,16 @@ def test_exported_networks_agree(channels, passes):
         assert (loaded(y, sigma) - y).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("changes", [{"pairwise": "dot_product"}, {"halo": 2}])
+@pytest.mark.parametrize(
+    "changes", [{"pairwise": "dot_product"}, {"bandwidth": False}, {"halo": 2}]
+)
 def test_graphs_of_other_networks_are_refused(changes):
     pytest.importorskip("torch")
     pytest.importorskip("onnx", reason="onnx is not installed")
     from nlmeans.learned.graph import to_onnx
     from nlmeans.learned.network import NonLocalNet, Shape
 
-    with pytest.raises(ParameterError, match=r"^net must compare distances over blocks"):
+    with pytest.raises(ParameterError, match=r"^net must compare distances, with a bandwidth"):
         to_onnx(NonLocalNet(Shape(features=8, inner=4, **changes)), {})
 
 
@@ -295,7 +297,7 @@ def test_export_command(tmp_path):
     assert sorted(path.name for path in out.iterdir()) == names
     card = " ".join((out / "gray.md").read_text().split())
     assert f"{sum(weight.numel() for weight in made.net.parameters()):,} weights" in card
-    assert "700 steps" in card
+    assert "700 steps with Muon and Adam. The last ones" in card
     assert "crops of 48 x 48" in card
     assert "decaying to 0 over the last 100 steps" in card
     assert "31.50 dB at sigma 15, 29.25 dB at sigma 25 (step 600)" in card

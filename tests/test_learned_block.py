@@ -128,6 +128,21 @@ def test_positions_change_f_by_where_j_lies():
     torch.testing.assert_close(y[:, :, :-1, 2:], g[:, :, 1:, :-2])
 
 
+@pytest.mark.parametrize("pairwise", ["gaussian", "embedded_gaussian", "distance"])
+def test_bandwidth_scales_log_f_of_a_position(pairwise):
+    """At every i, z is that of a block whose `scale` is the learned factor of that i."""
+    made = block(pairwise, bandwidth=True, scale=0.7)
+    x = features(batch=1)
+    z = made(x)
+    weights = {k: w for k, w in made.state_dict().items() if not k.startswith("bandwidth")}
+    weight, bias = array(made.bandwidth.weight)[0], array(made.bandwidth.bias)[0]
+    for i, j in ((0, 0), (3, 2), (7, 1)):
+        factor = np.exp(weight @ x[0, :, i, j].numpy() + bias)
+        alone = block(pairwise, scale=0.7 * factor)
+        alone.load_state_dict(weights)
+        torch.testing.assert_close(z[0, :, i, j], alone(x)[0, :, i, j])
+
+
 @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS, ids=str)
 @pytest.mark.parametrize("pairwise", PAIRWISE)
 def test_gradients(pairwise, neighborhood):
@@ -144,11 +159,12 @@ def test_gradients(pairwise, neighborhood):
     assert torch.autograd.gradcheck(z, leaves)
 
 
-def test_gradients_of_positions_and_pooling():
+def test_gradients_of_positions_bandwidths_and_pooling():
     x = features(batch=1, channels=2, space=(4, 4)).requires_grad_()
     options = {"channels": 2, "neighborhood": Blocks(4, 2), "position": True}
     assert torch.autograd.gradcheck(block("embedded_gaussian", **options), x)
     assert torch.autograd.gradcheck(block("dot_product", channels=2, subsample=2), x)
+    assert torch.autograd.gradcheck(block("distance", channels=2, bandwidth=True), x)
 
 
 @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS, ids=str)
@@ -270,6 +286,10 @@ def test_the_paper_s_gaussian_has_no_embedding():
         (
             {"position": True, "neighborhood": Blocks(), "pairwise": "dot_product"},
             r"^position must go with Blocks and an exponential",
+        ),
+        (
+            {"bandwidth": True, "pairwise": "concatenation"},
+            r"^bandwidth must go with an exponential pairwise \(got 'concatenation'\)",
         ),
     ],
 )

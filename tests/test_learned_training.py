@@ -196,7 +196,7 @@ def test_an_unknown_pairwise_function():
 
 
 def test_size_is_within_the_budget():
-    assert sum(w.numel() for w in network.NonLocalNet(network.Shape()).parameters()) == 381333
+    assert sum(w.numel() for w in network.NonLocalNet(network.Shape()).parameters()) == 381398
 
 
 # A step
@@ -336,7 +336,8 @@ def test_trunk_of_another_network():
     """A network for RGB begins as the gray one, applied to the mean of the channels."""
     weights = random_net().state_dict()
     color = training.Training(replace(SMALL, channels=3), training.Recipe())
-    color.adopt({"shape": asdict(SMALL), "average": weights})
+    color.adopt({"shape": asdict(SMALL), "average": weights, "step": 5, "before": 7})
+    assert (color.step, color.before) == (0, 12)
     rng = torch.Generator().manual_seed(1)
     y = torch.rand(1, 3, 32, 48, generator=rng)
     sigma = torch.full((1, 1, 32, 48), 0.2)
@@ -350,7 +351,7 @@ def test_trunk_of_another_network():
 def test_trunk_with_one_pass_for_a_network_with_two():
     weights = random_net().state_dict()
     made = training.Training(replace(SMALL, passes=2), training.Recipe())
-    made.adopt({"shape": asdict(SMALL), "average": weights})
+    made.adopt({"shape": asdict(SMALL), "average": weights, "step": 5})
     for name, weight in made.average.state_dict().items():
         assert name in ("gates", "again") or torch.equal(weight, weights[name])
 
@@ -359,11 +360,13 @@ def test_trunk_from_exported_weights(tmp_path):
     """They are those of the checkpoint, rounded to float16, and tell the shape themselves."""
     export = pytest.importorskip("nlmeans.learned.export", reason="onnx is not installed")
     made = training.Training(SMALL, training.Recipe())
+    made.step, made.before = 3, 4
     made.save(tmp_path / "checkpoint.pt")
     state = training.read_trunk(tmp_path / "checkpoint.pt")
     (tmp_path / "gray.safetensors").write_bytes(export.packed(state)["safetensors"])
     trunk = training.read_trunk(tmp_path / "gray.safetensors")
     assert training.shape_of(trunk) == SMALL
+    assert (trunk["step"], trunk["before"]) == (3, 4)
     for name, weight in made.average.state_dict().items():
         assert torch.equal(trunk["average"][name], weight.half().float())
 

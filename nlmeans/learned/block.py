@@ -50,6 +50,9 @@ class NonLocalBlock(nn.Module):
     position : bool, optional
         With `Blocks` and an exponential f: learn a factor of f for where j lies from i, as
         log f, zero at the start.
+    bandwidth : bool, optional
+        With an exponential f: learn a factor of log f for every i, exp(w . x_i + b), 1 at the
+        start. As h is in NL-means: how much alike is alike, there.
     scale : float, optional
         Factor of theta . phi, or of the squared distance; default D^-1/2 as in the authors' code, 1
         in the paper's equations.
@@ -80,6 +83,7 @@ class NonLocalBlock(nn.Module):
         neighborhood: Everywhere | Window | Blocks = Everywhere(),  # noqa: B008 - frozen and empty
         subsample: int = 1,
         position: bool = False,
+        bandwidth: bool = False,
         scale: float | None = None,
     ) -> None:
         super().__init__()
@@ -90,10 +94,11 @@ class NonLocalBlock(nn.Module):
         check_integer("subsample", subsample, least=1)
         if subsample > 1 and not isinstance(neighborhood, Everywhere):
             raise ParameterError("subsample", "must be 1 for a window", subsample)
-        if position and not (
-            isinstance(neighborhood, Blocks) and SCORES[pairwise] == "exponential"
-        ):
+        exponential = SCORES[pairwise] == "exponential"
+        if position and not (isinstance(neighborhood, Blocks) and exponential):
             raise ParameterError("position", "must go with Blocks and an exponential pairwise")
+        if bandwidth and not exponential:
+            raise ParameterError("bandwidth", "must go with an exponential pairwise", pairwise)
         self.dimension, self.subsample = dimension, subsample
         self.pairwise: Pairwise = pairwise
         self.neighborhood = neighborhood
@@ -109,6 +114,10 @@ class NonLocalBlock(nn.Module):
                 nn.init.zeros_(layer.bias)
         if pairwise == "concatenation":
             self.w_f = nn.Parameter(torch.randn(2, inner) * inner**-0.5)
+        self.bandwidth = nn.Linear(channels, 1) if bandwidth else None
+        if self.bandwidth is not None:
+            nn.init.zeros_(self.bandwidth.weight)
+            nn.init.zeros_(self.bandwidth.bias)
         self.has_position = position
         if position and isinstance(neighborhood, Blocks):
             number = _numbered(neighborhood, dimension)
@@ -128,14 +137,17 @@ class NonLocalBlock(nn.Module):
         pooled = last if self.subsample == 1 else _max_pool(x, self.subsample).movedim(1, -1)
         to_key = self.theta if self.pairwise == "distance" else self.phi
         query, key, value = self.theta(last), to_key(pooled), self.g(pooled)
+        factor = None if self.bandwidth is None else self.bandwidth(last).exp().to(query.dtype)
         # Scores and their softmax stay in the dtype of the embeddings, and copies of the windows
         # with them: autocast would have both in float32, twice the memory.
         with torch.autocast(x.device.type, enabled=False):
-            y = self._average(query, key, value)
+            y = self._average(query, key, value, factor)
         return x + self.w_z(y).movedim(-1, 1)
 
-    def _average(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """y, (B, *space, D), of theta, phi and g, each (B, *space, D)."""
+    def _average(
+        self, query: Tensor, key: Tensor, value: Tensor, factor: Tensor | None = None
+    ) -> Tensor:
+        """y, (B, *space, D), of theta, phi and g, each so, and a factor of log f (B, *space, 1)."""
         if self.pairwise == "concatenation":
             # w_f . [theta, phi] is a sum of two numbers, one of i and one of j.
             of_theta, of_phi = self.w_f.to(query.dtype)[:, :, None]
@@ -145,6 +157,8 @@ class NonLocalBlock(nn.Module):
             query, key = for_distance(query, key)
         elif self.scale != 1:
             query = query * self.scale
+        if factor is not None:
+            query = query * factor
         margin = self.neighborhood.margin(self.dimension)
         key, value = reflect(key, margin), reflect(value, margin)
         position = self.position[self.displacement].to(query.dtype) if self.has_position else None

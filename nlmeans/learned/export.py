@@ -53,6 +53,7 @@ def packed(state: dict[str, Any]) -> dict[str, bytes]:
         "shape": json.dumps(asdict(net.shape)),
         "recipe": json.dumps(state["recipe"]),
         "step": str(state["step"]),
+        "before": str(state.get("before", 0)),
     }
     if isinstance(net, NonLocalNet):
         graph = to_onnx(net, about)
@@ -84,7 +85,7 @@ place of patches. Trained end to end, with a search radius of {radius}.
 TRAINING = """
 - Data: photographs, all but {held_out} of them, whole and at 0.9 to 0.6 of their size; turned,
   mirrored; white Gaussian noise drawn anew for every crop, sigma from 0 to 75 of 255 levels.
-- Training: {steps:,} steps with {optimizers}. The last ones: {batch} crops of {crop} x {crop},
+- Training: {steps:,} steps with {optimizers}{begun}. The last ones: {batch} crops of {crop} x {crop},
   learning rate {rate:g}{decay}, loss "{loss}", seed {seed}. Weights are the moving average of those
   of all steps, {average:g} of it kept by each{rounded}.
 - PSNR on the photographs that were held out, middle 256 x 256, noise not clipped:
@@ -110,6 +111,9 @@ def card(state: dict[str, Any]) -> str:
         rounded=", rounded to 11 bits" if large else "",
         weights=sum(weight.numel() for weight in state["average"].values()),
         steps=state["step"],
+        begun=f", begun with the weights of {state['before']:,} others"
+        if state.get("before")
+        else "",
         held_out=HELD_OUT,
         average=AVERAGE,
         decay=f", decaying to 0 over the last {schedule.decay_steps:,} steps" if decayed else "",

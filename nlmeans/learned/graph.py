@@ -186,10 +186,13 @@ def _module(graph: _Graph, x: str, module: nn.Module) -> str:
 
 
 def _block(graph: _Graph, x: str, block: NonLocalBlock, blocks: Blocks) -> str:
-    """Nodes of a non-local block: of distances, with positions, halo half of the size."""
+    """Nodes of a non-local block: of distances, all that can be learned, halo half of the size."""
     size, halo = blocks.size, blocks.halo
-    if block.pairwise != "distance" or not block.has_position or 2 * halo != size:
-        raise ParameterError("net", "must compare distances over blocks and half a block")
+    learns_all = block.has_position and block.bandwidth is not None
+    if block.pairwise != "distance" or not learns_all or 2 * halo != size:
+        raise ParameterError(
+            "net", "must compare distances, with a bandwidth, over blocks and half a block"
+        )
     inner = block.g.out_features
     root, minus_half, one = (
         graph.constant(np.array(number, np.float32)) for number in (block.scale**0.5, -0.5, 1.0)
@@ -197,6 +200,7 @@ def _block(graph: _Graph, x: str, block: NonLocalBlock, blocks: Blocks) -> str:
     # One more feature for each, as `block.for_distance` has them.
     theta = graph("Mul", graph.linear(x, block.theta), root)
     with_one = graph("Pad", theta, graph.integers(0, 0, 0, 0, 0, 1, 0, 0), one)
+    with_one = graph("Mul", with_one, graph("Exp", graph.linear(x, block.bandwidth)))
     norm = graph("ReduceSumSquare", theta, axes=[1])
     with_norm = graph("Concat", theta, graph("Mul", norm, minus_half), axis=1)
     # Channels last, so that what a block has of a position lies together, and windows are copied

@@ -30,6 +30,8 @@ class Shape:
         Channels of the non-local block's embeddings.
     pairwise : str
         f of the non-local block; "none" leaves the block out.
+    bandwidth : bool
+        Whether it learns a bandwidth, where its f has one.
     size, halo : int
         Of its `Blocks`, in positions at half resolution.
     passes : int
@@ -41,6 +43,7 @@ class Shape:
     features: int = 64
     inner: int = 32
     pairwise: str = "distance"
+    bandwidth: bool = True
     size: int = 8
     halo: int = 4
     passes: int = 1
@@ -155,12 +158,14 @@ def _block(shape: Shape) -> nn.Module:
     if shape.pairwise == "none":
         return nn.Identity()
     pairwise = cast(Pairwise, check_choice("pairwise", shape.pairwise, (*SCORES, "none")))
+    exponential = SCORES[pairwise] == "exponential"
     return NonLocalBlock(
         shape.features,
         pairwise=pairwise,
         inner=shape.inner,
         neighborhood=Blocks(shape.size, shape.halo),
-        position=SCORES[pairwise] == "exponential",
+        position=exponential,
+        bandwidth=exponential and shape.bandwidth,
         scale=DISTANCE_SCALE if pairwise == "distance" else None,
     )
 

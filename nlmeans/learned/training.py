@@ -108,8 +108,8 @@ class Training:
     ----------
     net, average : NonLocalNet or LearnedNLMeans
         As it is, and the moving average of its weights, which is what is used in the end.
-    step : int
-        Steps done.
+    step, before : int
+        Steps done, and those of the trainings whose weights it began with.
     log : list of dict
         What was measured, a row for every time.
     recent : list of float
@@ -126,7 +126,7 @@ class Training:
         bfloat16: bool = False,
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.schedule, self.step = recipe, Schedule(), 0
+        self.recipe, self.schedule, self.step, self.before = recipe, Schedule(), 0, 0
         self.log: list[dict[str, float]] = []
         self.recent: list[float] = []
         self.device, self.bfloat16 = device, bfloat16
@@ -195,6 +195,7 @@ class Training:
             "recipe": asdict(self.recipe),
             "schedule": asdict(self.schedule),
             "step": self.step,
+            "before": self.before,
             "log": self.log,
             "recent": self.recent,
             "net": self.net.state_dict(),
@@ -215,7 +216,7 @@ class Training:
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         self.step, self.log, self.recent = state["step"], state["log"], state["recent"]
-        self.schedule = Schedule(**state["schedule"])
+        self.schedule, self.before = Schedule(**state["schedule"]), state.get("before", 0)
 
     def adopt(self, state: dict[str, Any]) -> None:
         """Begin with the averaged weights of another network, as far as their shapes fit.
@@ -226,8 +227,9 @@ class Training:
         given = in_color(state["average"]) if channels == [1, 3] else state["average"]
         for net in (self.net, self.average):
             own = net.state_dict()
-            fitting = {k: w for k, w in given.items() if own[k].shape == w.shape}
+            fitting = {k: w for k, w in given.items() if k in own and own[k].shape == w.shape}
             net.load_state_dict(own | fitting)
+        self.before = state["step"] + state.get("before", 0)
 
     def _gradients(self, batch: Batch) -> tuple[float, list[Tensor]]:
         """Loss of a part of a batch, and its gradients."""
@@ -262,10 +264,12 @@ def read_trunk(path: Path) -> dict[str, Any]:
     if path.suffix != ".safetensors":
         return read_checkpoint(path)
     with safe_open(path, "pt") as file:
-        shape = json.loads(file.metadata()["shape"])
+        about = file.metadata()
+        shape = json.loads(about["shape"])
         average = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     name = "network" if "passes" in shape else "nl_means"
-    return {"net_name": name, "shape": shape, "average": average}
+    counts = {count: int(about.get(count, 0)) for count in ("step", "before")}
+    return {"net_name": name, "shape": shape, "average": average, **counts}
 
 
 def _optimizers(net: NonLocalNet | LearnedNLMeans, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -274,7 +278,8 @@ def _optimizers(net: NonLocalNet | LearnedNLMeans, recipe: Recipe) -> list[torch
         module.weight
         for part in net.inside()
         for module in part.modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
+        # A matrix of one row has no directions to be balanced.
+        if isinstance(module, nn.Conv2d | nn.Linear) and len(module.weight) > 1
     ]
     known = {id(weight) for weight in inside}
     rest = [weight for weight in net.parameters() if id(weight) not in known]
