@@ -287,7 +287,7 @@ def test_export_command(tmp_path):
     from nlmeans.learned.training import Recipe, Training
 
     made = Training(Shape(features=8, inner=4), Recipe(crop=48, loss="log"))
-    made.step, made.schedule = 700, Schedule(decay_from=600, decay_steps=100)
+    made.step, made.before, made.schedule = 700, 500, Schedule(decay_from=600, decay_steps=100)
     made.log = [{"step": 600, "loss": 1.0, "psnr_15": 31.5, "psnr_25": 29.25}, {"step": 700}]
     made.save(tmp_path / "checkpoint.pt")
     out = tmp_path / "weights"
@@ -297,7 +297,7 @@ def test_export_command(tmp_path):
     assert sorted(path.name for path in out.iterdir()) == names
     card = " ".join((out / "gray.md").read_text().split())
     assert f"{sum(weight.numel() for weight in made.net.parameters()):,} weights" in card
-    assert "700 steps with Muon and Adam. The last ones" in card
+    assert "700 steps with Muon and Adam, begun with weights of 500 steps. The last" in card
     assert "crops of 48 x 48" in card
     assert "decaying to 0 over the last 100 steps" in card
     assert "31.50 dB at sigma 15, 29.25 dB at sigma 25 (step 600)" in card

@@ -143,6 +143,16 @@ def test_bandwidth_scales_log_f_of_a_position(pairwise):
         torch.testing.assert_close(z[0, :, i, j], alone(x)[0, :, i, j])
 
 
+def test_distances_survive_bfloat16():
+    """Embeddings of 8 +- 0.5: |theta|^2 / 2 is 96, where numbers of bfloat16 are 0.5 apart."""
+    made = block("distance", scale=1.0)
+    theta = (8 + features(channels=3) / 2).movedim(1, -1).bfloat16()
+    g = features(channels=3, seed=2).movedim(1, -1).bfloat16()
+    y = made._average(theta, theta, g)
+    expected = made._average(theta.double(), theta.double(), g.double())
+    torch.testing.assert_close(y.double(), expected, rtol=0, atol=0.01)
+
+
 @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS, ids=str)
 @pytest.mark.parametrize("pairwise", PAIRWISE)
 def test_gradients(pairwise, neighborhood):

@@ -154,6 +154,12 @@ class NonLocalBlock(nn.Module):
             query, key = query @ of_theta, key @ of_phi
         elif self.pairwise == "distance":
             query, key = (x * self.scale**0.5 for x in (query, key))
+            if query.dtype.itemsize < 4:
+                # Differences stay what they are, and |theta|^2 gets small: of the 100 it may be,
+                # the 8 bits of bfloat16 drop 0.25. In float32 it would change the last digits with
+                # what else is in the image.
+                middle = key.mean(tuple(range(1, key.ndim - 1)), keepdim=True)
+                query, key = query - middle, key - middle
             query, key = for_distance(query, key)
         elif self.scale != 1:
             query = query * self.scale

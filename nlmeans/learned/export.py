@@ -85,9 +85,10 @@ place of patches. Trained end to end, with a search radius of {radius}.
 TRAINING = """
 - Data: photographs, all but {held_out} of them, whole and at 0.9 to 0.6 of their size; turned,
   mirrored; white Gaussian noise drawn anew for every crop, sigma from 0 to 75 of 255 levels.
-- Training: {steps:,} steps with {optimizers}{begun}. The last ones: {batch} crops of {crop} x {crop},
-  learning rate {rate:g}{decay}, loss "{loss}", seed {seed}. Weights are the moving average of those
-  of all steps, {average:g} of it kept by each{rounded}.
+- Training: {steps:,} steps with {optimizers}{begun}.
+  The last ones: {batch} crops of {crop} x {crop}, loss "{loss}", seed {seed},
+  learning rate {rate:g}{decay}.
+  Weights are the moving average of those of all steps, {average:g} of it kept by each{rounded}.
 - PSNR on the photographs that were held out, middle 256 x 256, noise not clipped:
   {psnr}.
 - For: white noise of a known level on photographs. Not for: correlated noise, such as that of
@@ -104,16 +105,14 @@ def card(state: dict[str, Any]) -> str:
         f"{last[key]:.2f} dB at sigma {key.removeprefix('psnr_')}" for key in last if "psnr" in key
     ]
     decayed = schedule.decay_steps and schedule.finished(state["step"])
-    large = isinstance(shape, Shape)
+    large, before = isinstance(shape, Shape), state.get("before", 0)
     return ((NETWORK if large else FEATURES) + TRAINING).format(
         name=_name(shape),
         optimizers="Muon and Adam" if large else "Adam",
         rounded=", rounded to 11 bits" if large else "",
         weights=sum(weight.numel() for weight in state["average"].values()),
         steps=state["step"],
-        begun=f", begun with the weights of {state['before']:,} others"
-        if state.get("before")
-        else "",
+        begun=f", begun with weights of {before:,} steps" if before else "",
         held_out=HELD_OUT,
         average=AVERAGE,
         decay=f", decaying to 0 over the last {schedule.decay_steps:,} steps" if decayed else "",
