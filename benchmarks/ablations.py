@@ -1,6 +1,6 @@
 """What the non-local block is worth: short trainings of equal cost, with and without it.
 
-    python benchmarks/ablations.py DATA --out DIR [--minutes 10] [--only NAME ...]
+    python benchmarks/ablations.py DATA --out DIR [--minutes 5] [--only NAME ...]
 
 DATA is a folder with BSDS500_train431, to train on, and Set12. Every variant of the network gets
 as many minutes of processor time, as many threads, crops and seeds; the learning rate goes to 0
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the sets")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument("--minutes", type=float, default=10, help="of processor time")
+    parser.add_argument("--minutes", type=float, default=5, help="of processor time")
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()

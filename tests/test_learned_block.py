@@ -69,9 +69,7 @@ def operation_of(made):
             linear(made.theta), phi, array(made.w_f).reshape(-1)
         ),
         # The mean over 3 features is over h^2, half their sum times the scale is wanted.
-        "distance": lambda: PatchGaussian(
-            h=(2 / (3 * made.scale)) ** 0.5, patch_radius=0, center="one"
-        ),
+        "distance": lambda: PatchGaussian(h=(2 / (3 * made.scale)) ** 0.5, patch_radius=0),
     }[made.pairwise]()
     return NonLocalMean(affinity, made.neighborhood, values=linear(made.g))
 
