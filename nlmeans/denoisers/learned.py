@@ -16,8 +16,8 @@ from nlmeans.progress import Progress
 from nlmeans.validation import DTYPES, check_choice, check_number, check_workers
 
 TILE = 1024
-"""Side in pixels of what is computed at a time, at most. It takes 1.1 GB, most of it f of the
-non-local block; tiles half as wide would compute 1.4 times as much, for what lies around them."""
+"""Side in pixels of what is computed at a time, at most. With what lies around it, it takes 1.7 GB,
+most of it f of the non-local block; tiles half as wide would compute 1.4 times as much."""
 
 PRESETS: dict[Preset, str] = {
     "balanced": "one run",
