@@ -15,6 +15,10 @@ from nlmeans.errors import ParameterError
 SCALES = (1.0, 0.9, 0.8, 0.7, 0.6)
 """Photographs are also seen smaller: finer texture, and fainter traces of their JPEG coding."""
 
+ORIGINALS = 0.8
+"""Part of the crops that are of photographs as they are: with all, a short training in color gained
+0.007 dB at sigma 25 over one with half, but on photographs of that scale alone."""
+
 HIGHEST_NOISE = 75.0
 """Largest sigma that a network is trained for, in gray levels of 255."""
 
@@ -92,9 +96,9 @@ class Crops:
     def _crop(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """One crop (C, size, size)."""
         versions = self.scaled[rng.integers(len(self.scaled))]
-        # The original half of the time, else one of the smaller ones that are large enough.
+        # If not the original, then one of the smaller ones that are large enough.
         smaller = [image for image in versions[1:] if min(image.shape[1:]) >= size]
-        original = rng.random() < 0.5 or not smaller
+        original = rng.random() < ORIGINALS or not smaller
         image = versions[0] if original else smaller[rng.integers(len(smaller))]
         y, x = (rng.integers(extent - size + 1) for extent in image.shape[1:])
         crop = np.rot90(image[:, y : y + size, x : x + size], int(rng.integers(4)), (1, 2))

@@ -154,6 +154,21 @@ def in_color(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def with_more_passes(weights: dict[str, Tensor], passes: int) -> dict[str, Tensor]:
+    """Weights of a `NonLocalNet` of several passes as those of one with more, to go on from.
+
+    At first it does the same: the passes that are new are the second once more, before it, and
+    count for nothing. Behind the last they would see what no pass has been trained for: features
+    then grew until f overflowed.
+    """
+    gates, again = weights["gates"], weights["again"]
+    more = passes - 1 - len(gates)
+    return weights | {
+        "gates": torch.cat([torch.zeros_like(gates[:1]).repeat(more, 1), gates]),
+        "again": torch.cat([again[:1].repeat(more, 1), again]),
+    }
+
+
 def _block(shape: Shape) -> nn.Module:
     if shape.pairwise == "none":
         return nn.Identity()
