@@ -55,16 +55,18 @@ def test_runtimes_agree(noisy, monkeypatch):
 
 
 @pytest.mark.parametrize("tile", [48, 80, 160])
-def test_tiles_do_not_show(runtime, tile, monkeypatch):
-    """On an image several times as wide as a network with two passes sees, 101 pixels each way.
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_tiles_do_not_show(runtime, tile, channels, monkeypatch):
+    """On an image wider than the networks see, 101 pixels each way in gray and 149 in color.
 
     Tiles of less than some 100 pixels with their margins are no fair question: for these, PyTorch
     takes other kernels, whose sums are rounded otherwise, by 5e-5 gray levels.
     """
-    image = np.random.default_rng(2).uniform(0, 255, (50, 430)).astype(np.float32)
-    whole = denoise(image, sigma=25, method="learned")
+    image = np.random.default_rng(2).uniform(0, 255, (50, 430, *channels)).astype(np.float32)
+    run = {"sigma": 25, "method": "learned", "channel_axis": -1 if channels else None}
+    whole = denoise(image, **run)
     monkeypatch.setattr(learned, "TILE", tile)
-    np.testing.assert_array_equal(denoise(image, sigma=25, method="learned"), whole)
+    np.testing.assert_array_equal(denoise(image, **run), whole)
 
 
 def test_tiles_cover_every_pixel_once(monkeypatch):
