@@ -301,5 +301,6 @@ def test_export_command(tmp_path):
     assert f"{sum(weight.numel() for weight in made.net.parameters()):,} weights" in card
     assert "700 steps with Muon and Adam, begun with weights of 500 steps. The last" in card
     assert "crops of 48 x 48" in card
+    assert "with the same weights: 1." in card
     assert "decaying to 0 over the last 100 steps" in card
     assert "31.50 dB at sigma 15, 29.25 dB at sigma 25 (step 600)" in card

@@ -70,7 +70,8 @@ NETWORK = """\
 
 `nlmeans.learned.network.NonLocalNet`, {weights:,} weights, for images of {channels} channel(s):
 convolutions at half and quarter resolution around a non-local block ({pairwise}, blocks of {size}
-with a halo of {halo}). It returns the image less sigma times an estimate of the noise; of an image
+with a halo of {halo}); passes through all of it but the first and the last layer, with the same
+weights: {passes}. It returns the image less sigma times an estimate of the noise; of an image
 without noise, the image.
 """
 
