@@ -327,6 +327,18 @@ def test_a_loss_that_is_not_finite_stops_the_training(photographs):
         made.advance(data.Crops(photographs, 0))
 
 
+def test_a_large_gradient_is_cut_down(photographs, monkeypatch):
+    """To a norm of 5, of which a twentieth goes into Muon's momentum and a tenth into Adam's."""
+    made = training.Training(SMALL, training.Recipe(batch=2, crop=32))
+    large = [torch.full_like(weight, 1e6) for weight in made.net.parameters()]
+    monkeypatch.setattr(made, "_gradients", lambda batch: (0.0, large))
+    made.advance(data.Crops(photographs, 0))
+    muon, adam = (optimizer.state.values() for optimizer in made.optimizers)
+    squares = [(state["momentum"] / 0.05).square().sum() for state in muon]
+    squares += [(state["exp_avg"] / 0.1).square().sum() for state in adam]
+    assert sum(squares) ** 0.5 == pytest.approx(5, rel=1e-3)
+
+
 def test_a_batch_that_threads_can_not_share():
     with pytest.raises(ParameterError, match=r"^batch must be a multiple of 2 .*3"):
         training.Training(SMALL, training.Recipe(batch=3), threads=2)

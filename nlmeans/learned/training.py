@@ -26,6 +26,11 @@ AVERAGE = 0.999
 """Part of the moving average that a step keeps: it forgets in some thousand steps."""
 
 
+LARGEST_GRADIENT = 5.0
+"""Norm that a gradient is cut down to: with loss "log" the median is 1 in gray and 2.5 in color, of
+which one in fifty is above 5. Without it a training in color lost 2 dB between two steps."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train; kept with the state.
@@ -154,6 +159,9 @@ class Training:
         ]
         for weight, gradient in zip(self.net.parameters(), gradients, strict=True):
             weight.grad = gradient
+        norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT))
+        if not np.isfinite(norm):
+            raise NLMeansError(f"the gradient of step {self.step} is {norm}")
         factor = self.schedule.factor(self.step)
         rates = (recipe.rate, recipe.other_rate)
         for optimizer, rate in zip(self.optimizers, rates, strict=False):
