@@ -28,8 +28,8 @@ AVERAGE = 0.999
 
 LARGEST_GRADIENT = 5.0
 """Norm that a gradient is cut down to: with loss "log" the median is 1 in gray and 2.5 in color, of
-which one in fifty is above 5. Without it the mean loss of 100 steps in color once rose by 0.7, 3 dB,
-from those before."""
+which one in fifty is above 5. Without it, the mean loss of 100 steps in color once rose by 0.7, 3
+dB, over that of those before."""
 
 
 @dataclass(frozen=True)
