@@ -102,7 +102,7 @@ def test_halo_is_how_far_a_pixel_depends_on_the_image(method):
     which patches are similar; farthest from the middle, the trained network attends to nothing
     here (`test_learned_training` has its reach for weights by lot).
     """
-    middle = {"ridge": 50, "learned": 120}.get(method, 20)
+    middle = {"ridge": 50, "learned": 170}.get(method, 20)
     distance = np.abs(np.arange(2 * middle + 1) - middle)
     picture = np.random.default_rng(5).integers(60, 120, (9, len(distance)), np.uint8)
     denoiser = METHODS[method](**OPTIONS[method]).settled(picture[..., None])
