@@ -347,7 +347,8 @@ def denoise(
 
     "ridge" takes O(N k^2 (k + p^2)) for groups of k patches of p x p pixels, and about ten floats
     for each pixel. "learned" takes some 150,000 operations for each pixel and pass, two passes in
-    gray and three in RGB, and 2 to 3 GB in tiles of 1024 x 1024; "learned-nlm" is NL-means of single pixels, with eight floats more for each.
+    gray and three in RGB, and 2 to 3 GB in tiles of 1024 x 1024; "learned-nlm" is NL-means of
+    single pixels, with eight floats more for each.
 
     References
     ----------
