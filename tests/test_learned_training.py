@@ -79,7 +79,7 @@ def test_a_batch_depends_on_seed_and_step_alone(photographs):
 
 
 def test_crops_are_turned_and_mirrored_parts_of_the_images():
-    """Of an image whose every pixel differs, most crops at its own scale; in 8 positions."""
+    """Of an image whose every pixel differs, too small to be seen smaller; in 8 positions."""
     image = np.arange(64 * 4, dtype=np.uint8).reshape(1, 16, 16)
     batch = data.Crops([image], 0).batch(0, 16, 64)
     found = {
@@ -90,6 +90,14 @@ def test_crops_are_turned_and_mirrored_parts_of_the_images():
         if np.array_equal(np.rot90(image, turns, (1, 2))[..., :: -1 if mirrored else 1], crop)
     }
     assert len(found) == 8
+
+
+def test_four_crops_of_five_are_of_photographs_as_they_are():
+    """A chessboard of single pixels has no gray; every one made smaller has."""
+    chessboard = 255 * (np.indices((1, 64, 64)).sum(0) % 2).astype(np.uint8)
+    clean = data.Crops([chessboard], 0).batch(0, 32, 1000).clean
+    whole = [np.isin(crop, (0, 1)).all() for crop in clean]
+    assert np.mean(whole) == pytest.approx(0.8, abs=0.04)
 
 
 def test_noise_is_of_every_level(photographs):
@@ -153,7 +161,7 @@ def test_a_second_pass_is_gated_and_sees_the_first_layer_again():
     torch.testing.assert_close(net(y, sigma), result(x))
 
 
-@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("passes", [1, 2, 3])
 def test_reach_of_the_network(passes, monkeypatch):
     """How far a pixel sees, over all its places in a block: exactly what the method says."""
     from nlmeans.denoisers import network as runs
@@ -161,11 +169,11 @@ def test_reach_of_the_network(passes, monkeypatch):
     multiple = runs.MULTIPLE
     net = random_net(network.Shape(features=8, inner=4, passes=passes)).double()
     monkeypatch.setattr(runs, "shape", lambda channels: vars(net.shape))
-    width = 18 * multiple
+    width = 21 * multiple
     y = torch.rand(1, 1, multiple, width, dtype=torch.float64).requires_grad_()
     x = net(y, torch.full_like(y, 0.2))
     farthest = 0
-    for place in range(8 * multiple, 9 * multiple):
+    for place in range(10 * multiple, 11 * multiple):
         (gradient,) = torch.autograd.grad(x[0, 0, 8, place], y, retain_graph=True)
         seen = gradient[0, 0].abs().sum(0).nonzero().flatten()
         farthest = max(farthest, place - int(seen[0]), int(seen[-1]) - place)

@@ -25,11 +25,10 @@ from nlmeans.learned.schedule import Schedule
 AVERAGE = 0.999
 """Part of the moving average that a step keeps: it forgets in some thousand steps."""
 
-
 LARGEST_GRADIENT = 5.0
 """Norm that a gradient is cut down to: with loss "log" the median is 1 in gray and 2.5 in color, of
-which one in fifty is above 5. Without it, the mean loss of 100 steps in color once rose by 0.7, 3
-dB, over that of those before."""
+which one in fifty is above 5; with "absolute" it is below 0.2. Without it, the mean loss of 100
+steps in color once rose by 0.7, 3 dB, over that of those before."""
 
 
 @dataclass(frozen=True)
