@@ -100,7 +100,7 @@ def psnr(training: Training, images: Images) -> list[float]:
 
 def measured(name: str, crops: Crops, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and try a variant."""
-    checkpoint = arguments.out / f"{name.replace(' ', '-')}.pt"
+    checkpoint = arguments.out / f"{name.replace(' ', '-')}-{arguments.minutes:g}.pt"
     training = trained(VARIANTS[name], crops, 60 * arguments.minutes, checkpoint)
     values: dict[str, float] = {}
     for sigma in SIGMAS:

@@ -68,3 +68,15 @@ class NonLocalMean:
             )
         if self.patchwise and not isinstance(self.normalizer, Sum):
             raise ParameterError("patchwise", "must go with the normalizer Sum", self.normalizer)
+
+
+def check_supported(engine: str, reason: str | None) -> None:
+    """Refuse an operation that an engine can not compute, for a reason.
+
+    Raises
+    ------
+    ParameterError
+        If there is one.
+    """
+    if reason is not None:
+        raise ParameterError("engine", f"{engine!r} can not compute this: {reason}")

@@ -21,7 +21,13 @@ from nlmeans.treatment import (
     given_noise,
     treated,
 )
-from nlmeans.validation import check_array, check_channel_axis, check_choice, check_workers
+from nlmeans.validation import (
+    check_array,
+    check_channel_axis,
+    check_choice,
+    check_if_many,
+    check_workers,
+)
 
 NoiseName = Literal["gaussian", "poisson", "poisson-gaussian", "rician", "speckle"]
 
@@ -120,6 +126,8 @@ def check(method: str, options: dict[str, Any], **noise: Any) -> Denoiser:
     **noise
         noise, sigma, gain and scales of `denoise`.
     """
+    check_if_many("sigma", noise["sigma"])
+    check_if_many("scales", noise["scales"])
     sigma = noise["sigma"] if np.ndim(noise["sigma"]) == 0 else 1.0
     if noise["noise"] not in (None, "gaussian"):
         sigma = None  # the model's, not the method's
@@ -131,6 +139,15 @@ def check(method: str, options: dict[str, Any], **noise: Any) -> Denoiser:
             rule = "must go with one sigma of Gaussian noise, or with none"
             raise ParameterError("h", rule, options["h"])
     return denoiser
+
+
+def check_strengths(denoiser: Denoiser, method: str, **given: Any) -> None:
+    """Refuse strengths of luma, chroma and scales for a method that has no strength."""
+    if not {"h", "sigma"} & settings_of(denoiser).keys():
+        for name, value in given.items():
+            if value is not None:
+                rule = f"is not an option of method {method!r}, which has no strength"
+                raise ParameterError(name, rule, value)
 
 
 def find_noise(image: np.ndarray, denoiser: Denoiser, **noise: Any) -> Noise:
@@ -277,13 +294,14 @@ def denoise(
         noise is gain times the value, and sigma^2.
     scales : sequence of float, optional
         Of Gaussian noise that is correlated between pixels, sigma at scale 1, 2, 4 ..., that is of
-        the image at half the size each time, in place of sigma. The image is denoised at each.
+        the image at half the size each time, in place of sigma. The image is denoised at each, by
+        a method that has an h or sigma.
     method : {"nlm", "ridge", "learned", "learned-nlm", "opencv", "mean", "median", "gaussian"}
         How to denoise; default "nlm".
     channel_axis : int, optional
-        Axis that counts channels; None for an image without channels. All are averaged with the
-        same weights. The distance of patches is the mean over the channels; of RGB images with a
-        sigma the weighted mean over luma and chroma, 1 to 0.16 (`nlmeans.rules.CHROMA_WEIGHT`).
+        Axis that counts channels; None for an image without channels. NL-means averages all with
+        the same weights; its distance of patches is the mean over the channels, of RGB images with
+        a sigma the weighted mean over luma and chroma, 1 to 0.16 (`nlmeans.rules.CHROMA_WEIGHT`).
         An image whose channels are equal is a gray one, but for "opencv".
     patch_radius : int or tuple of int, optional
         "nlm" and (one int) "opencv": r of a patch of 2 r + 1 pixels, one or one per axis of space.
@@ -301,7 +319,8 @@ def denoise(
         takes two steps, "best" many rounds. "learned": "balanced", the default, or "best", the
         mean over the eight turned and mirrored images.
     chroma : float, optional
-        Strength for chroma, as a multiple of that for luma, >= 0; default 1. It takes two runs.
+        Strength for chroma, as a multiple of that for luma, >= 0; default 1. It takes two runs of
+        a method that has an h or sigma.
     h_color : float, optional
         "opencv" on RGB: strength for the colors, `hColor`; default h, or from sigma.
     radius : int, optional
@@ -387,10 +406,12 @@ def denoise(
     check_tune(tune, method, options)
     shape = x.shape
     known: dict[str, Any] = {"noise": noise, "sigma": sigma, "gain": gain, "scales": scales}
+    denoiser = check(method, options, **known)
+    check_strengths(denoiser, method, chroma=chroma, scales=scales)
     if method != "opencv" and np.ndim(known["sigma"]) != 1 and is_gray(x):
         # Its channels share their noise, which no rule for channels expects, and it has no chroma.
         x, chroma = x[..., :1], None
-    found = find_noise(x, check(method, options, **known), **known)
+    found = find_noise(x, denoiser, **known)
     settings: dict[str, Any] = {}
     risks: list[float] = []
 

@@ -37,6 +37,16 @@ def check_number(
     return number
 
 
+def check_if_many(name: str, value: Any) -> None:
+    """What is no single value must make an array of real numbers, of any shape."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ParameterError(name, "must have rows that are equally long", value) from None
+    if array.ndim > 0 and array.dtype.kind not in "iuf":
+        raise ParameterError(name, "must be real numbers", value)
+
+
 def check_integer(name: str, value: Any, *, least: int, most: float = math.inf) -> int:
     """An integer with least <= value <= most."""
     integer = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))

@@ -204,8 +204,10 @@ def test_ablations_are_told_beside_the_network_without_the_block(render):
         "| block | 2,000 | 2,000 | 29.88 (-0.12) |",
     ]
     rows[1]["minutes"] = 5
-    with pytest.raises(ValueError, match="too many values"):
+    with pytest.raises(ValueError, match="ablations of 5 and 10 minutes can not be compared"):
         render.ablation_markdown({"rows": rows})
+    with pytest.raises(ValueError, match="ablations must have a row 'no block'"):
+        render.ablation_markdown({"rows": rows[1:]})
 
 
 def test_pareto_front(script):

@@ -9,6 +9,7 @@ import pytest
 
 import nlmeans
 import oracle
+from nlmeans import ParameterError
 from nlmeans.affinity import DotProduct, Gaussian, PatchGaussian
 from nlmeans.embedding import Identity, Linear
 from nlmeans.engines import ENGINES, get_engine, jit, kernels, lanes, layout, numba_engine
@@ -435,6 +436,8 @@ IDENTITY = Identity(), Identity()
 )
 def test_compiled_engine_says_what_it_can_not_compute(operation, reason):
     assert reason in get_engine("numba").unsupported(operation)
+    with pytest.raises(ParameterError, match=f"^engine 'numba' can not compute this: .*{reason}"):
+        get_engine("numba").average(operation, np.zeros((3, 3, 1)))
     assert get_engine("reference").unsupported(operation) is None
 
 

@@ -43,7 +43,7 @@ def test_denoises(noisy, runtime):
 
 
 def test_runtimes_agree(noisy, monkeypatch):
-    """To 1e-4 of a gray level in 255, give or take the rounding of float32."""
+    """To 1e-5 of black to white; the rounding of float32 makes up for a twentieth of it."""
     for name in (*RUNTIMES, "safetensors"):
         pytest.importorskip(name, reason=f"{name} is not installed")
     _, image = noisy
@@ -155,6 +155,41 @@ def test_units_do_not_matter(noisy, runtime):
     assert result.dtype == np.uint16
     reference = denoise(integers / 200.0, sigma=25, method="learned")
     np.testing.assert_allclose(result / 200, reference, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("factor", [1e-42, 1e40])
+def test_units_beyond_float32(noisy, runtime, factor):
+    """In which an image is float64, as only that holds it."""
+    image = noisy[1].astype(np.float64)
+    expected = denoise(image, sigma=25, method="learned")
+    result = denoise(image * factor, sigma=25 * factor, method="learned")
+    np.testing.assert_allclose(result / factor, expected, rtol=0, atol=0.01)
+
+
+def test_a_channel_without_contrast_stays(noisy, runtime):
+    """An opaque alpha, say, that somebody takes for a color; progress still ends with 1."""
+    image = np.clip(np.rint(noisy[1]), 0, 255).astype(np.uint8)
+    opaque = np.stack([image, image, image[::-1], np.full_like(image, 255)], -1)
+    seen = []
+    result = denoise(opaque, sigma=25, method="learned", channel_axis=-1, progress=seen.append)
+    assert (result[..., 3] == 255).all()
+    assert (result[..., :3] != opaque[..., :3]).any((0, 1)).all()
+    assert seen[-1] == 1
+
+
+def test_torch_s_default_dtype_does_not_matter(noisy, monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    monkeypatch.setattr(network, "check_runtime", lambda device: "torch")
+    expected = denoise(noisy[1], sigma=25, method="learned")
+    network.load.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        result = denoise(noisy[1], sigma=25, method="learned")
+    finally:
+        torch.set_default_dtype(torch.float32)
+        network.load.cache_clear()
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_rgb_is_denoised_as_a_whole(runtime):
@@ -278,6 +313,23 @@ def test_graphs_of_other_networks_are_refused(changes):
 
     with pytest.raises(ParameterError, match=r"^net must compare distances, with a bandwidth"):
         to_onnx(NonLocalNet(Shape(features=8, inner=4, **changes)), {})
+
+
+def test_export_of_what_has_no_graph_is_one_line(tmp_path, capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from nlmeans.learned import export
+    from nlmeans.learned.network import Shape
+    from nlmeans.learned.training import Recipe, Training
+
+    Training(Shape(features=8, inner=4, halo=2), Recipe()).save(tmp_path / "checkpoint.pt")
+    for name in ("checkpoint.pt", "nothing.pt"):
+        out = tmp_path / "weights"
+        assert export.main(["--checkpoint", str(tmp_path / name), "--out", str(out)]) == 1
+        assert not list(out.iterdir())
+        message = capsys.readouterr().err
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
 
 
 def test_export_command(tmp_path):

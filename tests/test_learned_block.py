@@ -22,6 +22,7 @@ from nlmeans.operation import NonLocalMean
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 learned = pytest.importorskip("nlmeans.learned")
 Blocks, NonLocalBlock = learned.Blocks, learned.NonLocalBlock
+torch_pairs = pytest.importorskip("nlmeans.engines.torch_pairs")
 torch.set_num_threads(1)  # tensors of some hundred numbers are slower on two
 
 PAIRWISE = ["gaussian", "embedded_gaussian", "dot_product", "concatenation", "distance"]
@@ -149,6 +150,41 @@ def test_distances_survive_bfloat16():
     y = made._average(theta, theta, g)
     expected = made._average(theta.double(), theta.double(), g.double())
     torch.testing.assert_close(y.double(), expected, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS, ids=str)
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_runs_under_autocast(pairwise, neighborhood):
+    """Where the maps are in bfloat16 and what they map need not be."""
+    dimension = 1 if neighborhood == Window((2,), "exclude") else 2
+    made = block(pairwise, dimension, neighborhood=neighborhood).float()
+    x = features(dimension).float() / 4
+    with torch.autocast("cpu", torch.bfloat16):
+        z = made(x)
+    torch.testing.assert_close(z.float(), made(x), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("pairwise", PAIRWISE)
+def test_nothing_grows_with_the_pairs(pairwise, monkeypatch):
+    """With `Everywhere`, of 2 x 400 positions no tensor of 400 x 400 is made, either way."""
+    import torch.utils._python_dispatch as dispatch
+
+    monkeypatch.setattr(torch_pairs, "PAIRS_AT_ONCE", 4000)
+    largest = [0]
+
+    class Watch(dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            result = function(*arguments, **(options or {}))
+            for tensor in result if isinstance(result, tuple | list) else [result]:
+                if isinstance(tensor, torch.Tensor):
+                    largest[0] = max(largest[0], tensor.numel())
+            return result
+
+    x = features(space=(20, 20)).requires_grad_()
+    made = block(pairwise)
+    with Watch():
+        made(x).square().sum().backward()
+    assert 800 < largest[0] <= 8000
 
 
 @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS, ids=str)
@@ -299,6 +335,14 @@ def test_the_paper_s_gaussian_has_no_embedding():
             {"bandwidth": True, "pairwise": "concatenation"},
             r"^bandwidth must go with an exponential pairwise \(got 'concatenation'\)",
         ),
+        ({"scale": 0.0}, r"^scale must be a finite number above 0 \(got 0.0\)"),
+        ({"scale": float("nan")}, r"^scale must be a finite number above 0"),
+        (
+            {"scale": 2.0, "pairwise": "concatenation"},
+            r"^scale must not be given for concatenation \(got 2.0\)",
+        ),
+        ({"neighborhood": 5}, r"^neighborhood must be an Everywhere, Window or Blocks \(got 5\)"),
+        ({"neighborhood": Window((2,))}, r"one for each of 2 axes \(got \(2,\)\)"),
     ],
 )
 def test_arguments_that_break_a_rule(options, message):

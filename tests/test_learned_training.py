@@ -348,8 +348,26 @@ def test_a_large_gradient_is_cut_down(photographs, monkeypatch):
 
 
 def test_a_batch_that_threads_can_not_share():
-    with pytest.raises(ParameterError, match=r"^batch must be a multiple of 2 .*3"):
+    with pytest.raises(ParameterError, match=r"^batch must be a multiple of threads \(2\) .*3"):
         training.Training(SMALL, training.Recipe(batch=3), threads=2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_part_of_a_batch_has_one_thread(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        made = training.Training(SMALL, training.Recipe(), threads=threads)
+        seen = list(made._pool.map(lambda _: torch.get_num_threads(), range(threads)))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1] * threads
+
+
+def test_as_many_threads_as_share_a_batch(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    shares = [train._threads(training.Recipe(batch=batch)) for batch in (16, 8, 6, 7, 1)]
+    assert shares == [4, 4, 6, 1, 1]
 
 
 def test_trunk_of_another_network():
@@ -451,6 +469,50 @@ def test_command_branches_off(tmp_path, folder):
     assert (first / "checkpoint.pt").read_bytes() == before
     state = training.read_checkpoint(second / "checkpoint.pt")
     assert (state["step"], state["recipe"]["crop"]) == (3, 48)
+
+
+def test_command_decays_a_decayed_training_once_more(tmp_path, folder, capsys):
+    """In a folder of its own; one that is on its way goes on as it began."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(folder, first, *SMALL_OPTIONS, "--decay", "2") == 0
+    assert run(folder, first, "--resume", "--decay", "3") == 1
+    assert "decay must be the 2 steps of the checkpoint (got 3)" in capsys.readouterr().err
+    assert run(folder, first, "--resume", "--decay", "2") == 0
+    start = str(first / "checkpoint.pt")
+    assert run(folder, second, "--start-from", start, "--decay", "3") == 0
+    state = training.read_checkpoint(second / "checkpoint.pt")
+    assert (state["step"], state["schedule"]["decay_from"]) == (5, 2)
+
+
+def test_command_stops_at_a_step_that_is_past(tmp_path, folder):
+    out = tmp_path / "out"
+    assert run(folder, out, *SMALL_OPTIONS, "--steps", "3") == 0
+    assert run(folder, out, "--resume", "--steps", "2") == 0
+    assert training.read_checkpoint(out / "checkpoint.pt")["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--decay", "0"], "decay must be an integer, at least 1 (got 0)"),
+        (["--steps", "-5"], "steps must be an integer, at least 1 (got -5)"),
+        (["--threads", "0"], "threads must be an integer, at least 1 (got 0)"),
+        (["--batch", "0"], "batch must be an integer, at least 1 (got 0)"),
+        (["--passes", "0"], "passes must be an integer, at least 1 (got 0)"),
+        (["--rate", "-1"], "rate must be a finite number above 0 (got -1.0)"),
+        (["--pairwise", "cosine"], "pairwise must be one of gaussian, embedded_gaussian"),
+        (["--crop", "50"], "crop must be a multiple of 16 above 16 (got 50)"),
+        (["--crop", "16"], "crop must be a multiple of 16 above 16 (got 16)"),
+        (["--trunk", "nowhere.pt"], "trunk must be a file (got 'nowhere.pt')"),
+        (["--start-from", "a.pt", "--trunk", "b.pt"], "trunk must not be given with start_from"),
+        (["--data", "nowhere"], "data must be a folder (got 'nowhere')"),
+    ],
+)
+def test_command_refuses_what_can_not_be(tmp_path, folder, options, message, capsys):
+    assert run(folder, tmp_path / "out", "--steps", "1", *options) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
 
 
 def test_command_draws_the_curve(tmp_path, folder, monkeypatch):

@@ -96,6 +96,24 @@ def test_whole_patches_agree(space, center, border, rng):
     assert_agrees(operation, image)
 
 
+@pytest.mark.parametrize("factor", [2.0**-110, 2.0**-70, 2.0**70, 2.0**110])
+@pytest.mark.parametrize(
+    ("neighborhood", "patchwise"),
+    [(Window(2), False), (Window(2), True), (Everywhere(), False)],
+    ids=str,
+)
+def test_any_unit_that_float32_holds(factor, neighborhood, patchwise, rng):
+    """Though squares of the values are beyond it: powers of two change no digit."""
+    image = rng.normal(100, 20, (9, 8, 2)).astype(np.float32)
+    results = []
+    for f in (1.0, factor):
+        affinity = PatchGaussian(20.0 * f, 8.0 * f, 1)
+        operation = NonLocalMean(affinity, neighborhood, patchwise=patchwise)
+        results.append(torch_engine.average(operation, image * np.float32(f)) / np.float32(f))
+    assert np.abs(results[0] - image).max() > 1
+    np.testing.assert_array_equal(*results)
+
+
 def test_a_pixel_that_nothing_resembles_is_kept(rng):
     """f underflows: the sums are 0, the result is the image, its gradient 1 and not NaN."""
     image = torch.from_numpy(rng.normal(0, 1e3, (5, 6, 1))).requires_grad_()
@@ -258,6 +276,8 @@ class Strange:
 )
 def test_says_what_it_can_not_do(operation, words):
     assert words in torch_engine.unsupported(operation)
+    with pytest.raises(ParameterError, match=f"^engine 'torch' can not compute this: .*{words}"):
+        torch_engine.average(operation, np.zeros((4, 4, 2)))
 
 
 def test_without_torch_one_line_says_what_to_install(monkeypatch):

@@ -270,11 +270,27 @@ def test_what_is_told_gives_the_same_again(given, crop):
             {"method": "mean", "sigma": np.ones((64, 60))},
             "^sigma is not an option of method 'mean'",
         ),
+        ({"method": "mean", "scales": (3, 1)}, r"^scales is not .* method 'mean', which has no st"),
+        ({"sigma": [1, [2, 3]]}, r"^sigma must have rows that are equally long"),
+        ({"sigma": ["a", "b"]}, r"^sigma must be real numbers \(got \['a', 'b'\]\)"),
+        ({"sigma": [1j, 1]}, r"^sigma must be real numbers"),
+        ({"sigma": [True, True]}, r"^sigma must be real numbers"),
+        ({"scales": [1, [2, 3]]}, r"^scales must have rows that are equally long"),
+        ({"sigma": 3, "preset": ""}, r"^preset must be one of fast, balanced, best \(got ''\)"),
+        ({"sigma": 3, "center": 0}, r"^center must be one of one, max, zero \(got 0\)"),
+        ({"sigma": 3, "method": "learned", "preset": 0}, r"^preset must be one of balanced, best"),
     ],
 )
 def test_what_does_not_go_together_is_refused(given, message, crop):
     with pytest.raises(ParameterError, match=message):
         denoise(crop, **given)
+
+
+@pytest.mark.parametrize("method", ["mean", "median", "gaussian"])
+def test_chroma_has_no_strength_without_a_strength(method, rng):
+    message = rf"^chroma is not an option of method '{method}', which has no strength \(got 2.0\)"
+    with pytest.raises(ParameterError, match=message):
+        denoise(rng.normal(size=(9, 9, 3)), method=method, channel_axis=-1, chroma=2)
 
 
 def test_negative_values_are_no_counts(crop):

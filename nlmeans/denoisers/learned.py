@@ -48,7 +48,8 @@ class Learned:
     def __post_init__(self) -> None:
         if self.sigma is not None:
             check_number("sigma", self.sigma, least=0, most=1e100)
-        check_choice("preset", self.preset or "balanced", PRESETS)
+        if self.preset is not None:
+            check_choice("preset", self.preset, PRESETS)
         check_device(self.device)
 
     @property
@@ -93,13 +94,18 @@ class Learned:
             ]
             for number, (forward, back, some) in enumerate(jobs):
                 seen = forward(x[some])
+                if np.ptp(seen) == 0:  # an alpha of 255, say: nothing to see
+                    continue
                 change = np.empty_like(seen)
                 tiles = _tiles(seen.shape[1:])
                 for done, tile in enumerate(tiles, 1):
                     box = tuple(slice(*pair) for pair in tile)
                     change[:, *box] = _change(run, seen, sigma * scale, tile)
                     report((number + done / len(tiles)) / len(jobs))
-                base[..., some] += np.moveaxis(back(change), 0, -1) / (scale * len(symmetries))
+                # In the image's dtype: float32 may not hold the units of a float64 image.
+                change = np.moveaxis(back(change), 0, -1).astype(base.dtype)
+                base[..., some] += change / (scale * len(symmetries))
+        report(1.0)
         return base
 
 

@@ -107,7 +107,7 @@ def _torch(channels: int, threads: int) -> Network:
     net = NonLocalNet(Shape(**shape(channels))).eval().requires_grad_(False)
     net.load_state_dict(load_weights(_weights(channels, "safetensors").read_bytes()))
     device = torch.get_default_device()
-    net.to(device, memory_format=torch.channels_last)
+    net.to(device, torch.float32, memory_format=torch.channels_last)
 
     def run(noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         before = torch.get_num_threads()

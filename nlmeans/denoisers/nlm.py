@@ -64,8 +64,10 @@ class NLMeans:
             if getattr(self, name) is not None:
                 per_axis(name, getattr(self, name), np.size(getattr(self, name)))
         check_choice("patch_kernel", self.patch_kernel, get_args(PatchKernel))
-        check_choice("center", self.center or "one", get_args(Center))
-        check_choice("preset", self.preset or "fast", PRESETS)
+        if self.center is not None:
+            check_choice("center", self.center, get_args(Center))
+        if self.preset is not None:
+            check_choice("preset", self.preset, PRESETS)
         check_choice("engine", self.engine, ENGINES)
         check_device(self.device, self.engine)
 
@@ -141,8 +143,6 @@ class NLMeans:
             return image.copy()
         engine = get_engine(self.engine)
         operation = self.operation(self.h)
-        if reason := engine.unsupported(operation):
-            raise ParameterError("engine", f"{self.engine!r} can not compute this: {reason}")
         with on_device(self.device):
             return self._average(engine, operation, image, workers, progress)
 

@@ -25,9 +25,10 @@ from nlmeans.engines.kernels import (
     set_inverse,
 )
 from nlmeans.engines.layout import AXES, Layout
+from nlmeans.engines.unit import in_units, unit_near
 from nlmeans.neighborhood import Region, Window, check_region, extent
 from nlmeans.normalizer import Sum
-from nlmeans.operation import NonLocalMean
+from nlmeans.operation import NonLocalMean, check_supported
 from nlmeans.validation import check_workers
 
 name = "numba"
@@ -64,6 +65,7 @@ def average(
     Holds the result, a copy of the image and of the guide if its memory is not contiguous or its
     dtype neither that of the result nor `READABLE`, and for each worker a bundle.
     """
+    check_supported(name, unsupported(operation))
     affinity, window = operation.affinity, operation.neighborhood
     assert isinstance(affinity, PatchGaussian)  # `unsupported` said so
     assert isinstance(window, Window)
@@ -78,10 +80,10 @@ def average(
     reach = (0,) * len(lead) + affinity.reach(len(space))
     # A patch of one pixel averages pixels.
     spread = reach if operation.patchwise else (0,) * AXES
-    unit = _unit(compared, affinity.h, dtype)
+    unit = unit_near(affinity.h, float(compared.min()), float(compared.max()), dtype)
     center = {"one": 1.0, "zero": 0.0, "max": -1.0}[affinity.center]
     layout = Layout(x.shape, search, reach, box, spread)
-    patch = _patch(affinity, layout, reach, compared.shape[-1], unit)
+    patch = _patch(in_units(affinity, unit), layout, reach, compared.shape[-1])
     y = np.empty((*extent(box), channels), dtype)
 
     room = threading.local()  # A fresh bundle each time took 3 % longer: its memory was new, too.
@@ -153,20 +155,7 @@ def _readable(image: np.ndarray, lead: tuple[int, ...]) -> np.ndarray:
     return np.ascontiguousarray(image, dtype).reshape(*lead, *image.shape)
 
 
-def _unit(x: np.ndarray, h: float, dtype: np.dtype) -> float:
-    """A power of two, which costs no digit, in units of which no square overflows or vanishes.
-
-    Near h; but near the largest value where that is so far from h that all weights are 0 or 1.
-    """
-    peak = math.frexp(max(float(x.max()), -float(x.min())))[1]
-    limit = 1000 if dtype == np.float64 else 120
-    exponent = min(max(math.frexp(h)[1], peak - 40), peak + 40)
-    return 2.0 ** min(max(exponent, -limit), limit)
-
-
-def _patch(
-    affinity: PatchGaussian, layout: Layout, reach: tuple[int, ...], channels: int, unit: float
-) -> Patch:
+def _patch(affinity: PatchGaussian, layout: Layout, reach: tuple[int, ...], channels: int) -> Patch:
     """Lay out patch and formula for the kernels: sums, not means, and powers of 2, not of e."""
     flat = affinity.patch_kernel == "flat"
     *planes, along_y, along_x = affinity.patch.axis_weights(reach)
@@ -176,8 +165,6 @@ def _patch(
         offsets.append(int(np.dot((c, a - reach[0], b - reach[1]), strides)))
         weights.append(1.0 if flat else planes[0][a] * planes[1][b])
     n = channels * (math.prod(2 * r + 1 for r in reach) if flat else 1)
-    # The bounds are where all weights are 1 or, but for equal patches, 0.
-    sigma, h = min(affinity.sigma / unit, 1e15), min(max(affinity.h / unit, 1e-15), 1e15)
     return Patch(
         np.array(offsets, np.int64),
         np.ones(len(weights), np.bool_) if flat else np.array(weights, np.float32),
@@ -185,8 +172,8 @@ def _patch(
         (True,) * len(along_x) if flat else tuple(along_x.astype(np.float32)),
         (True,) * len(along_y),
         (True,) * len(along_x),
-        np.float32(n * 2 * sigma**2),
-        np.float32(-(2**23) * math.log2(math.e) / (n * h**2)),
+        np.float32(n * 2 * affinity.sigma**2),
+        np.float32(-(2**23) * math.log2(math.e) / (n * affinity.h**2)),
         np.float32(2**23 * math.log2(affinity.cutoff)) if affinity.cutoff else True,
     )
 

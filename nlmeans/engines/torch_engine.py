@@ -20,9 +20,10 @@ from nlmeans.engines.torch_features import features, is_known
 from nlmeans.engines.torch_pairs import Score
 from nlmeans.engines.torch_pairs import mean as mean_of_pairs
 from nlmeans.engines.torch_patches import over_image, over_window, whole_patches
+from nlmeans.engines.unit import in_units, unit_near
 from nlmeans.neighborhood import Everywhere, Region, Window, check_region
 from nlmeans.normalizer import Count, Sum
-from nlmeans.operation import NonLocalMean
+from nlmeans.operation import NonLocalMean, check_supported
 
 name = "torch"
 
@@ -92,6 +93,7 @@ def mean(
     With respect to the image, the guide, and what is a tensor in the operation: the matrices of
     its `Linear` embeddings and the weight of a `Concatenation`.
     """
+    check_supported(name, unsupported(operation))
     affinity: Any = operation.affinity
     neighborhood: Any = operation.neighborhood
     report = progress or (lambda fraction: None)
@@ -102,12 +104,18 @@ def mean(
     values = features(operation.values, image, margin)
     if type(affinity) in SCORES:
         y = _embedded(affinity, neighborhood, values, compared)[inside]
-    elif isinstance(neighborhood, Everywhere):
-        y = over_image(affinity, values, compared, box, report)
-    elif operation.patchwise:
-        y = whole_patches(affinity, neighborhood, values, compared, report)[inside]
     else:
-        y = over_window(affinity, neighborhood, values, compared, box, report)
+        least, most = (float(x) for x in torch.aminmax(compared.detach()))
+        wide = np.dtype(np.float64 if compared.dtype == torch.float64 else np.float32)
+        unit = unit_near(affinity.h, least, most, wide)
+        affinity, values, compared = in_units(affinity, unit), values / unit, compared / unit
+        if isinstance(neighborhood, Everywhere):
+            y = over_image(affinity, values, compared, box, report)
+        elif operation.patchwise:
+            y = whole_patches(affinity, neighborhood, values, compared, report)[inside]
+        else:
+            y = over_window(affinity, neighborhood, values, compared, box, report)
+        y = y * unit
     report(1.0)
     return y
 

@@ -59,14 +59,18 @@ def mean(
 def _of_all(score: Score, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """(B, n, D), (B, m, D), (B, m, C) to (B, n, C), without an n x m matrix in memory."""
     if score == "exponential":
-        # As one head, and with equally many features: else it falls back to the whole matrix.
+        # As one head, with equally many features, which lie side by side in memory: else it falls
+        # back to the whole matrix.
         size = max(key.shape[-1], value.shape[-1])
-        q, k, v = (functional.pad(t, (0, size - t.shape[-1]))[:, None] for t in (query, key, value))
+        q, k, v = (
+            functional.pad(t, (0, size - t.shape[-1])).contiguous()[:, None]
+            for t in (query, key, value)
+        )
         y = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
         return y[:, 0, :, : value.shape[-1]]
     if score == "product":
         return query @ (key.mT @ (value / key.shape[1]))  # (q k) v = q (k v)
-    rows = max(1, PAIRS_AT_ONCE // (len(key) * key.shape[1]))
+    rows = max(1, PAIRS_AT_ONCE // max(1, len(key) * key.shape[1]))
     parts = query.split(rows, 1)
     return torch.cat([_again(_of_members, score, part, key, value) for part in parts], 1)
 
@@ -116,7 +120,7 @@ def _in_window(score: Score, query: Tensor, key: Tensor, value: Tensor, window: 
         return join(_of_members(score, split(query, size), key, value, term), size)
 
     pairs = query.shape[0] * prod(whole[1:]) // prod(size[1:]) * too_far.numel()
-    step = size[0] * max(1, PAIRS_AT_ONCE // pairs)
+    step = size[0] * max(1, PAIRS_AT_ONCE // max(1, pairs))
     cuts = neighbors([*range(0, whole[0], step), whole[0]])
     rows = [
         _again(

@@ -10,7 +10,7 @@ from nlmeans.engines.torch_blocks import Blocks, displacements, reflect
 from nlmeans.engines.torch_pairs import Score, mean
 from nlmeans.errors import ParameterError
 from nlmeans.neighborhood import Everywhere, Window
-from nlmeans.validation import check_choice, check_integer
+from nlmeans.validation import check_choice, check_integer, check_number
 
 Pairwise = Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation", "distance"]
 
@@ -54,8 +54,8 @@ class NonLocalBlock(nn.Module):
         With an exponential f: learn a factor of log f for every i, exp(w . x_i + b), 1 at the
         start. As h is in NL-means: how much alike is alike, there.
     scale : float, optional
-        Factor of theta . phi, or of the squared distance; default D^-1/2 as in the authors' code, 1
-        in the paper's equations.
+        Factor of theta . phi, or of the squared distance, > 0; default D^-1/2, which the authors'
+        code has ahead of the softmax, 1 in the paper's equations. "concatenation" has none.
 
     Raises
     ------
@@ -99,6 +99,14 @@ class NonLocalBlock(nn.Module):
             raise ParameterError("position", "must go with Blocks and an exponential pairwise")
         if bandwidth and not exponential:
             raise ParameterError("bandwidth", "must go with an exponential pairwise", pairwise)
+        if scale is not None:
+            check_number("scale", scale, above=0)
+            if pairwise == "concatenation":
+                raise ParameterError("scale", "must not be given for concatenation", scale)
+        if not isinstance(neighborhood, Everywhere | Window | Blocks):
+            rule = "must be an Everywhere, Window or Blocks"
+            raise ParameterError("neighborhood", rule, neighborhood)
+        neighborhood.margin(dimension)  # checks that it has a radius for each axis
         self.dimension, self.subsample = dimension, subsample
         self.pairwise: Pairwise = pairwise
         self.neighborhood = neighborhood
@@ -136,7 +144,8 @@ class NonLocalBlock(nn.Module):
         last = x.movedim(1, -1)  # (B, *space, C), so that the maps are of the last axis
         pooled = last if self.subsample == 1 else _max_pool(x, self.subsample).movedim(1, -1)
         to_key = self.theta if self.pairwise == "distance" else self.phi
-        query, key, value = self.theta(last), to_key(pooled), self.g(pooled)
+        query, key = self.theta(last), to_key(pooled)
+        value = self.g(pooled).to(query.dtype)  # under autocast theta may be x itself, in float32
         factor = None if self.bandwidth is None else self.bandwidth(last).exp().to(query.dtype)
         # Scores and their softmax stay in the dtype of the embeddings, and copies of the windows
         # with them: autocast would have both in float32, twice the memory.

@@ -46,6 +46,8 @@ def load_images(folder: Path, channels: int) -> list[np.ndarray]:
     """
     from PIL import Image
 
+    if not folder.is_dir():
+        raise ParameterError("data", "must be a folder", str(folder))
     images = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in (".jpg", ".jpeg", ".png"):

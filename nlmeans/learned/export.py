@@ -15,6 +15,7 @@ from typing import Any
 from safetensors.torch import save
 
 from nlmeans.denoisers.network import NAMES
+from nlmeans.errors import NLMeansError
 from nlmeans.files.atomic import replace_file
 from nlmeans.learned.graph import features_to_onnx, to_onnx
 from nlmeans.learned.network import NonLocalNet, Shape
@@ -29,10 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    state = read_checkpoint(options.checkpoint)
-    for suffix, data in (packed(state) | {"md": card(state).encode()}).items():
-        replace_file(str(options.out / f"{_name(shape_of(state))}.{suffix}"), data)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        state = read_checkpoint(options.checkpoint)
+        for suffix, data in (packed(state) | {"md": card(state).encode()}).items():
+            replace_file(str(options.out / f"{_name(shape_of(state))}.{suffix}"), data)
+    except (NLMeansError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 

@@ -17,14 +17,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 from nlmeans.errors import NLMeansError, ParameterError
 from nlmeans.files.atomic import replace_file
+from nlmeans.learned.block import Pairwise
 from nlmeans.learned.data import Crops, hold_out, load_images
+from nlmeans.learned.network import Shape
 from nlmeans.learned.training import (
     LOSSES,
     SHAPES,
@@ -35,6 +37,7 @@ from nlmeans.learned.training import (
     read_trunk,
     shape_of,
 )
+from nlmeans.validation import check_choice, check_integer, check_number
 
 HELD_OUT = 12
 """Photographs that are not trained on."""
@@ -73,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     # None, so that what is not given can come from the checkpoint.
     add("--net", choices=tuple(SHAPES), help="nl_means: the features of NL-means  [network]")
     add("--channels", type=int, choices=(1, 3), help="1 for gray, 3 for RGB  [1]")
-    add("--pairwise", help="f of the non-local block, or none  [embedded_gaussian]")
+    add("--pairwise", help="f of the non-local block, or none  [distance]")
     add("--features", type=int, help="channels inside; nl_means: that are compared  [64; 8]")
     add("--halo", type=int, help="of the block's window  [4]")
     add("--passes", type=int, help="through the middle of the network  [1]")
@@ -85,12 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=float, help="learning rate  [0.004]")
     add("--seed", type=int, help="[0]")
     add("--device", default="cpu", help="where: cpu, cuda, ...")
-    add("--threads", type=int, default=torch.get_num_threads(), help="on the cpu")
+    add("--threads", type=int, help="on the cpu, each with its part of a batch")
     add("--precision", choices=("bfloat16", "float32"), help="default: bfloat16 if it is fast")
     return parser
 
 
 def _train(options: argparse.Namespace) -> None:
+    _check(options)
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / "checkpoint.pt"
     if checkpoint.exists() and not options.resume:
@@ -101,7 +105,7 @@ def _train(options: argparse.Namespace) -> None:
     training = Training(
         shape,
         recipe,
-        threads=options.threads,
+        threads=_threads(recipe) if options.threads is None else options.threads,
         device=options.device,
         bfloat16=_bfloat16(options),
     )
@@ -109,8 +113,14 @@ def _train(options: argparse.Namespace) -> None:
         training.load(state)
     elif options.trunk:
         training.adopt(read_trunk(options.trunk))
-    if options.decay and training.schedule.decay_from is None:
-        training.decay(options.decay)
+    if options.decay is not None:
+        # What OUT has goes on as it began; what another folder has may be decayed once more.
+        if not checkpoint.exists() or training.schedule.decay_steps is None:
+            training.decay(options.decay)
+        elif options.decay != training.schedule.decay_steps:
+            rule = f"must be the {training.schedule.decay_steps} steps of the checkpoint"
+            raise ParameterError("decay", rule, options.decay)
+    _check_crop(recipe, shape)
     seen, held_out = hold_out(load_images(options.data, shape.channels), HELD_OUT, seed=0)
     crops = Crops(seen, recipe.seed)
     squares = [_middle(image, 256) for image in held_out]
@@ -129,7 +139,9 @@ def _advance(
     """Train until there is a reason to stop, with a row of the log and a checkpoint at times."""
     saved = started = time.monotonic()
     while not (
-        stopped() or training.schedule.finished(training.step) or training.step == options.steps
+        stopped()
+        or training.schedule.finished(training.step)
+        or (options.steps is not None and training.step >= options.steps)
     ):
         training.advance(crops)
         done = training.schedule.finished(training.step)
@@ -146,6 +158,38 @@ def _advance(
         if time.monotonic() - saved > SAVE_SECONDS:
             _save(training, options.out)
             saved = time.monotonic()
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what is wrong whatever a checkpoint has."""
+    least = {"features": 1, "halo": 0, "passes": 1, "hidden": 1, "radius": 1, "batch": 1}
+    least |= {"decay": 1, "steps": 1, "threads": 1, "crop": 1, "seed": 0}
+    for name, bound in least.items():
+        if getattr(options, name) is not None:
+            check_integer(name, getattr(options, name), least=bound)
+    if options.rate is not None:
+        check_number("rate", options.rate, above=0)
+    if options.pairwise is not None:
+        check_choice("pairwise", options.pairwise, (*get_args(Pairwise), "none"))
+    if options.start_from and options.trunk:
+        raise ParameterError("trunk", "must not be given with start_from, which has all weights")
+    for name in ("start_from", "trunk"):
+        path = getattr(options, name)
+        if path is not None and not path.is_file():
+            raise ParameterError(name, "must be a file", str(path))
+
+
+def _check_crop(recipe: Recipe, shape: AnyShape) -> None:
+    """Refuse crops that the network can not take."""
+    if isinstance(shape, Shape):
+        rule = f"must be a multiple of {shape.multiple} above {4 * shape.halo}"
+        if recipe.crop % shape.multiple or recipe.crop <= 4 * shape.halo:
+            raise ParameterError("crop", rule, recipe.crop)
+
+
+def _threads(recipe: Recipe) -> int:
+    """As many as a batch can be divided among, of those that torch would take."""
+    return max(n for n in range(1, torch.get_num_threads() + 1) if recipe.batch % n == 0)
 
 
 def _shape(options: argparse.Namespace, state: dict[str, Any] | None) -> AnyShape:

@@ -104,8 +104,8 @@ class Training:
     recipe : Recipe
         How to train it.
     threads : int, optional
-        Parts that a batch is cut into, each computed by one thread. Two threads that shared every
-        layer instead waited for each other for a sixth of the time.
+        Parts that a batch is cut into, each computed by one thread, on the CPU. Two threads that
+        shared every layer instead waited for each other for a sixth of the time.
     device : str, optional
         Where; other than "cpu" in one part.
     bfloat16 : bool, optional
@@ -142,9 +142,10 @@ class Training:
         self.optimizers = _optimizers(self.net, recipe)
         self.parts = threads if device == "cpu" else 1
         if recipe.batch % self.parts:
-            raise ParameterError("batch", f"must be a multiple of {self.parts}", recipe.batch)
-        one_thread = lambda: torch.set_num_threads(1)  # noqa: E731
-        self._pool = ThreadPoolExecutor(self.parts, initializer=one_thread if threads > 1 else None)
+            rule = f"must be a multiple of threads ({self.parts})"
+            raise ParameterError("batch", rule, recipe.batch)
+        one_thread = (lambda: torch.set_num_threads(1)) if device == "cpu" else None
+        self._pool = ThreadPoolExecutor(self.parts, initializer=one_thread)
 
     def advance(self, crops: Crops) -> None:
         """Take one step."""
