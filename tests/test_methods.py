@@ -99,8 +99,8 @@ def test_halo_is_how_far_a_pixel_depends_on_the_image(method):
     """Nothing beyond the halo of the middle pixel changes it; the columns at its edge do.
 
     Whether a pixel at the edge of ridge's, which is a chain of four windows, matters depends on
-    which patches are similar; farthest from the middle, the trained network attends to nothing
-    here (`test_learned_training` has its reach for weights by lot).
+    which patches are similar. What the trained network sees from 70 pixels on is less than float32
+    tells apart (`test_learned_training` has its whole reach, for weights by lot).
     """
     middle = {"ridge": 50, "learned": 170}.get(method, 20)
     distance = np.abs(np.arange(2 * middle + 1) - middle)
@@ -119,7 +119,8 @@ def test_halo_is_how_far_a_pixel_depends_on_the_image(method):
     before = result(distance < 0, 0)
     for rise in (20, 60, 130):
         assert result(distance > reach, rise) == before
-    edge = distance >= reach // 2 if method in ("ridge", "learned") else distance == reach
+    chained = {"ridge": reach // 2, "learned": reach // 3}
+    edge = distance >= chained[method] if method in chained else distance == reach
     assert any(result(edge, rise) != before for rise in (20, 60, 130))
 
 

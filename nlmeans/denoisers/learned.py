@@ -95,6 +95,7 @@ class Learned:
             for number, (forward, back, some) in enumerate(jobs):
                 seen = forward(x[some])
                 if np.ptp(seen) == 0:  # an alpha of 255, say: nothing to see
+                    report((number + 1) / len(jobs))
                     continue
                 change = np.empty_like(seen)
                 tiles = _tiles(seen.shape[1:])
@@ -105,7 +106,6 @@ class Learned:
                 # In the image's dtype: float32 may not hold the units of a float64 image.
                 change = np.moveaxis(back(change), 0, -1).astype(base.dtype)
                 base[..., some] += change / (scale * len(symmetries))
-        report(1.0)
         return base
 
 

@@ -54,7 +54,7 @@ class NonLocalBlock(nn.Module):
         With an exponential f: learn a factor of log f for every i, exp(w . x_i + b), 1 at the
         start. As h is in NL-means: how much alike is alike, there.
     scale : float, optional
-        Factor of theta . phi, or of the squared distance, > 0; default D^-1/2, which the authors'
+        Factor of theta . phi, or of the squared distance, >= 0; default D^-1/2, which the authors'
         code has ahead of the softmax, 1 in the paper's equations. "concatenation" has none.
 
     Raises
@@ -100,7 +100,7 @@ class NonLocalBlock(nn.Module):
         if bandwidth and not exponential:
             raise ParameterError("bandwidth", "must go with an exponential pairwise", pairwise)
         if scale is not None:
-            check_number("scale", scale, above=0)
+            check_number("scale", scale, least=0)
             if pairwise == "concatenation":
                 raise ParameterError("scale", "must not be given for concatenation", scale)
         if not isinstance(neighborhood, Everywhere | Window | Blocks):
