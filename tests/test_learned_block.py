@@ -335,8 +335,8 @@ def test_the_paper_s_gaussian_has_no_embedding():
             {"bandwidth": True, "pairwise": "concatenation"},
             r"^bandwidth must go with an exponential pairwise \(got 'concatenation'\)",
         ),
-        ({"scale": 0.0}, r"^scale must be a finite number above 0 \(got 0.0\)"),
-        ({"scale": float("nan")}, r"^scale must be a finite number above 0"),
+        ({"scale": -1.0}, r"^scale must be a finite number, at least 0 \(got -1.0\)"),
+        ({"scale": float("nan")}, r"^scale must be a finite number, at least 0"),
         (
             {"scale": 2.0, "pairwise": "concatenation"},
             r"^scale must not be given for concatenation \(got 2.0\)",
