@@ -142,6 +142,19 @@ def test_bandwidth_scales_log_f_of_a_position(pairwise):
         torch.testing.assert_close(z[0, :, i, j], alone(x)[0, :, i, j])
 
 
+@pytest.mark.parametrize(("bias", "exponent"), [(100, 5), (-100, -5)])
+def test_bandwidths_are_bounded(bias, exponent):
+    made = block("distance", bandwidth=True, scale=0.7)
+    with torch.no_grad():
+        made.bandwidth.weight.zero_()
+        made.bandwidth.bias.fill_(bias)
+    x = features(batch=1)
+    weights = {k: w for k, w in made.state_dict().items() if not k.startswith("bandwidth")}
+    alone = block("distance", scale=0.7 * np.exp(exponent))
+    alone.load_state_dict(weights)
+    torch.testing.assert_close(made(x), alone(x))
+
+
 def test_distances_survive_bfloat16():
     """Embeddings of 8 +- 0.5: |theta|^2 / 2 is 96, where numbers of bfloat16 are 0.5 apart."""
     made = block("distance", scale=1.0)

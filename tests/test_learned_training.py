@@ -1,5 +1,6 @@
 """Training: what a step sees, what it does, and that an interruption leaves no trace."""
 
+import copy
 import csv
 import math
 from dataclasses import asdict, replace
@@ -78,8 +79,10 @@ def test_a_batch_depends_on_seed_and_step_alone(photographs):
         assert not np.array_equal(getattr(one, name), getattr(other, name))
 
 
-def test_crops_are_turned_and_mirrored_parts_of_the_images():
+def test_crops_are_turned_and_mirrored_parts_of_the_images(monkeypatch):
     """Of an image whose every pixel differs, too small to be seen smaller; in 8 positions."""
+    monkeypatch.setattr(data, "STRETCHED", 0)
+    monkeypatch.setattr(data, "REPEATED", 0)
     image = np.arange(64 * 4, dtype=np.uint8).reshape(1, 16, 16)
     batch = data.Crops([image], 0).batch(0, 16, 64)
     found = {
@@ -92,21 +95,60 @@ def test_crops_are_turned_and_mirrored_parts_of_the_images():
     assert len(found) == 8
 
 
-def test_four_crops_of_five_are_of_photographs_as_they_are():
-    """A chessboard of single pixels has no gray; every one made smaller has."""
+@pytest.fixture(scope="module")
+def of_a_chessboard():
+    """Crops (4000, 1, 32, 32) of a chessboard of single pixels, with even numbers of both."""
     chessboard = 255 * (np.indices((1, 64, 64)).sum(0) % 2).astype(np.uint8)
-    clean = data.Crops([chessboard], 0).batch(0, 32, 1000).clean
-    whole = [np.isin(crop, (0, 1)).all() for crop in clean]
-    assert np.mean(whole) == pytest.approx(0.8, abs=0.04)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "REPEATED", 0)
+        return data.Crops([chessboard], 0).batch(0, 32, 4000).clean
+
+
+def test_four_crops_of_five_are_of_photographs_as_they_are(of_a_chessboard):
+    """A chessboard of single pixels has two values; every one made smaller has more."""
+    whole = [len(np.unique(crop)) == 2 for crop in of_a_chessboard]
+    assert np.mean(whole) == pytest.approx(0.8, abs=0.02)
+
+
+def test_an_eighth_of_the_crops_has_another_contrast(of_a_chessboard):
+    """From half to twice, all factors alike, around the middle gray 115."""
+    whole = [np.unique(crop) for crop in of_a_chessboard if len(np.unique(crop)) == 2]
+    stretched = [values for values in whole if tuple(values) != (0, 1)]
+    assert len(stretched) / len(whole) == pytest.approx(0.125, abs=0.02)
+    np.testing.assert_allclose(np.mean(stretched, 1), 115 / 255, rtol=1e-5)
+    contrast = np.diff(stretched)
+    assert 0.5 <= contrast.min() < 0.52
+    assert 1.95 < contrast.max() <= 2
+    assert np.median(contrast) == pytest.approx(1, abs=0.1)
+
+
+def test_one_crop_of_25_repeats_a_few_pixels():
+    """2 to 8 of them each way, of a photograph that is nowhere the same."""
+    image = np.random.default_rng(1).integers(0, 256, (1, 40, 40), np.uint8)
+    clean = data.Crops([image], 0).batch(0, 32, 4000).clean[:, 0]
+
+    def period(crop):
+        return next((n for n in range(2, 17) if np.array_equal(crop[n:], crop[:-n])), None)
+
+    found = [(period(crop), period(crop.T), crop) for crop in clean if period(crop)]
+    assert len(found) / len(clean) == pytest.approx(0.04, abs=0.01)
+    for axis in (0, 1):
+        assert {periods[axis] for periods in found} == set(range(2, 9))
+    contrast = [np.ptp(crop) for *_, crop in found]
+    assert 0.1 <= min(contrast) < 0.15
+    assert 0.95 < max(contrast) <= 1
+    assert all(crop.min() + crop.max() == pytest.approx(1, abs=1e-5) for *_, crop in found)
 
 
 def test_noise_is_of_every_level(photographs):
-    """Half of all sigma are below 30 levels, a fifth above 56, none above 75."""
+    """Half from 10 to 55; of the others, half are below 30 levels, a fifth above 56."""
     crops = data.Crops(photographs, 0)
-    batches = [crops.batch(step, 16, 100) for step in range(20)]
-    sigma = 255 * np.concatenate([batch.sigma for batch in batches])
-    assert np.mean(sigma < 30) == pytest.approx(0.5, abs=0.03)
-    assert np.mean(sigma > 56) == pytest.approx(0.2, abs=0.03)
+    batches = [crops.batch(step, 16, 100) for step in range(40)]
+    sigma = 255 * np.concatenate([batch.sigma for batch in batches]).ravel()
+    parts = np.histogram(sigma, [0, 10, 30, 55, 75])[0] / len(sigma)
+    of_all = np.diff((np.array([0, 10, 30, 55, 75]) / 75) ** (1 / 1.3))
+    usual = np.array([0, 20 / 45, 25 / 45, 0])
+    np.testing.assert_allclose(parts, (of_all + usual) / 2, atol=0.02)
     assert 0 <= sigma.min() < 1
     assert 74 < sigma.max() <= 75
     noise = np.concatenate([batch.noise for batch in batches])
@@ -159,6 +201,30 @@ def test_a_second_pass_is_gated_and_sees_the_first_layer_again():
     assert (result(expected) - result(x)).abs().max() > 1e-3
     net.gates.zero_()
     torch.testing.assert_close(net(y, sigma), result(x))
+
+
+def test_what_is_far_beyond_black_and_white_is_as_if_cut():
+    """At -1.5 and 2.5; what the network takes away from it is the same."""
+    net = random_net(network.Shape(features=8, inner=4, passes=2)).double()
+    y = 3 * torch.randn(1, 1, 32, 16, dtype=torch.float64)
+    sigma = torch.full_like(y, 0.2)
+    cut = y.clamp(-1.5, 2.5)
+    assert 0.3 < (cut != y).double().mean() < 0.7
+    torch.testing.assert_close(net(y, sigma) - y, net(cut, sigma) - cut)
+    inside = cut.clamp(-1.4, 2.4)
+    assert (net(inside, sigma) - inside - net(cut, sigma) + cut).abs().max() > 1e-4
+
+
+def test_a_later_pass_sees_bounded_features():
+    """Of a first pass that makes features of thousands; the second one, of them, as of 16."""
+    net = random_net(network.Shape(features=8, inner=4, passes=2))
+    net.after[1].second.weight.mul_(1000)
+    seen = []
+    net.before.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    net(torch.rand(1, 1, 32, 16), torch.full((1, 1, 32, 16), 0.2))
+    assert len(seen) == 2
+    assert seen[1].abs().max() == 16
+    assert (seen[1].abs() < 16).any()
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3])
@@ -345,6 +411,25 @@ def test_a_large_gradient_is_cut_down(photographs, monkeypatch):
     squares = [(state["momentum"] / 0.05).square().sum() for state in muon]
     squares += [(state["exp_avg"] / 0.1).square().sum() for state in adam]
     assert sum(squares) ** 0.5 == pytest.approx(5, rel=1e-3)
+
+
+def test_a_gradient_that_is_not_finite_is_not_taken(photographs, monkeypatch):
+    """Ten times; then the training stops. One that is finite begins the count anew."""
+    made = training.Training(SMALL, training.Recipe(batch=2, crop=32))
+    crops = data.Crops(photographs, 0)
+    taken = made._gradients
+    too_large = [torch.full_like(weight, torch.inf) for weight in made.net.parameters()]
+    for finite in (False, True, False):
+        monkeypatch.setattr(made, "_gradients", taken if finite else lambda _: (0.0, too_large))
+        before = copy.deepcopy(made.net.state_dict())
+        for _ in range(3 if finite else 10):
+            made.advance(crops)
+        same = [torch.equal(w, before[name]) for name, w in made.net.state_dict().items()]
+        assert not any(same) if finite else all(same)
+        assert all(weight.isfinite().all() for weight in made.average.parameters())
+    assert made.step == 23
+    with pytest.raises(NLMeansError, match=r"the gradient of step 23 is (inf|nan), once more"):
+        made.advance(crops)
 
 
 def test_a_batch_that_threads_can_not_share():

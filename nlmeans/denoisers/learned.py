@@ -20,6 +20,10 @@ TILE = 1024
 in RGB 3.2, most of it f of the non-local block; tiles half as wide would compute 1.4 times as much,
 in RGB 1.5 times."""
 
+LARGEST_CHANGE = 8.0
+"""Of a pixel, in sigma. White noise is above 6 in one of 500 million pixels; a network that takes
+away more is wrong, and with this bound never far off."""
+
 PRESETS: dict[Preset, str] = {
     "balanced": "one run",
     "best": "the mean of runs on the eight turned and mirrored images, eight times as long",
@@ -138,7 +142,7 @@ def _tiles(space: tuple[int, ...]) -> list[Region]:
 
 
 def _change(run: network.Network, image: np.ndarray, sigma: float, tile: Region) -> np.ndarray:
-    """What the network changes in a tile of an image (C, H, W)."""
+    """What the network changes in a tile of an image (C, H, W), at most `LARGEST_CHANGE`."""
     around, inside = [], []
     for axis, (start, stop) in enumerate(tile):
         size = image.shape[1 + axis]
@@ -151,4 +155,5 @@ def _change(run: network.Network, image: np.ndarray, sigma: float, tile: Region)
         inside.append(slice(start - first, stop - first))
     noisy = np.ascontiguousarray(image[:, around[0]][:, :, around[1]])
     denoised = run(noisy, np.full_like(noisy[:1], sigma))
-    return (denoised - noisy)[:, inside[0], inside[1]]
+    most = np.float32(LARGEST_CHANGE * sigma)
+    return (denoised - noisy)[:, inside[0], inside[1]].clip(-most, most)

@@ -23,6 +23,10 @@ SCORES: dict[Pairwise, Score] = {
 }
 """How each pairwise function is computed."""
 
+LARGEST_EXPONENT = 5.0
+"""Bound of w . x_i + b of a bandwidth. A trained one has 3 at most; one of 88 would overflow, and
+with distances 150 times what they were only the nearest member counts already."""
+
 
 class NonLocalBlock(nn.Module):
     r"""The non-local block, z = W_z y + x: Eq. (6) of Wang et al. [1]_.
@@ -52,7 +56,7 @@ class NonLocalBlock(nn.Module):
         log f, zero at the start.
     bandwidth : bool, optional
         With an exponential f: learn a factor of log f for every i, exp(w . x_i + b), 1 at the
-        start. As h is in NL-means: how much alike is alike, there.
+        start; the exponent is cut at -5 and 5. As h is in NL-means: how much alike is alike, there.
     scale : float, optional
         Factor of theta . phi, or of the squared distance, >= 0; default D^-1/2, which the authors'
         code has ahead of the softmax, 1 in the paper's equations. "concatenation" has none.
@@ -146,7 +150,10 @@ class NonLocalBlock(nn.Module):
         to_key = self.theta if self.pairwise == "distance" else self.phi
         query, key = self.theta(last), to_key(pooled)
         value = self.g(pooled).to(query.dtype)  # under autocast theta may be x itself, in float32
-        factor = None if self.bandwidth is None else self.bandwidth(last).exp().to(query.dtype)
+        factor = None
+        if self.bandwidth is not None:
+            exponent = self.bandwidth(last).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+            factor = exponent.exp().to(query.dtype)
         # Scores and their softmax stay in the dtype of the embeddings, and copies of the windows
         # with them: autocast would have both in float32, twice the memory.
         with torch.autocast(x.device.type, enabled=False):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nlmeans.denoisers.units import MIDDLE_GRAY
 from nlmeans.errors import ParameterError
 
 SCALES = (1.0, 0.9, 0.8, 0.7, 0.6)
@@ -21,6 +22,26 @@ ORIGINALS = 0.8
 
 HIGHEST_NOISE = 75.0
 """Largest sigma that a network is trained for, in gray levels of 255."""
+
+USUAL_NOISE = (10.0, 55.0)
+"""Range that half of all sigma are drawn from, in gray levels: those that denoising is mostly asked
+for. The other half are from 0 to `HIGHEST_NOISE`."""
+
+STRETCHED = 0.125
+"""Part of the crops that are shown with less or more contrast than the photograph has."""
+
+CONTRASTS = (0.5, 2.0)
+"""Range of their contrast, as a factor. `nlmeans.denoisers.units` shows any image with the contrast
+of most photographs; one that is nearly all sky then goes far beyond black and white, where a
+network that had never been there made up noise of a hundred sigma."""
+
+REPEATED = 0.04
+"""Part of the crops that are a few pixels of the photograph over and over, as in weaves and
+halftones. Photographs have nothing as regular as a chessboard of single pixels: in that, a network
+that had seen photographs only found noise of 200 sigma."""
+
+PERIODS = (2, 8)
+"""Smallest and largest period of these, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +111,8 @@ class Crops:
             raise ParameterError("crop", f"must fit into images of {self.smallest} pixels", size)
         rng = np.random.default_rng((self.seed, step))
         clean = np.stack([self._crop(rng, size) for _ in range(count)]).astype(np.float32) / 255
-        # The power gives low levels, which differ most from each other, more than their share:
-        # half of all sigma are below 30, a fifth above 56.
-        sigma = HIGHEST_NOISE / 255 * rng.random((count, 1, 1, 1), np.float32) ** 1.3
+        clean = _repeated(rng, _stretched(rng, clean))
+        sigma = _levels(rng, count)[:, None, None, None] / 255
         return Batch(clean, rng.standard_normal(clean.shape, np.float32), sigma)
 
     def _crop(self, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -105,6 +125,43 @@ class Crops:
         y, x = (rng.integers(extent - size + 1) for extent in image.shape[1:])
         crop = np.rot90(image[:, y : y + size, x : x + size], int(rng.integers(4)), (1, 2))
         return crop[..., ::-1] if rng.random() < 0.5 else crop
+
+
+def _levels(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Noise levels in gray levels, float32 (count,)."""
+    # The power gives low levels, which differ most from each other, more than their share: of this
+    # half, half are below 30 and a fifth above 56.
+    of_all = HIGHEST_NOISE * rng.random(count, np.float32) ** 1.3
+    low, high = USUAL_NOISE
+    usual = low + (high - low) * rng.random(count, np.float32)
+    return np.where(rng.random(count, np.float32) < 0.5, usual, of_all)
+
+
+def _stretched(rng: np.random.Generator, clean: np.ndarray) -> np.ndarray:
+    """Crops (B, C, H, W), some of them with another contrast around `MIDDLE_GRAY`."""
+    count = len(clean)
+    low, high = np.log(CONTRASTS)
+    contrast = np.exp(low + (high - low) * rng.random((count, 1, 1, 1), np.float32))
+    other = (clean - clean.mean((1, 2, 3), keepdims=True)) * contrast + MIDDLE_GRAY
+    return np.where(rng.random((count, 1, 1, 1)) < STRETCHED, other, clean).astype(np.float32)
+
+
+def _repeated(rng: np.random.Generator, clean: np.ndarray) -> np.ndarray:
+    """Crops (B, C, H, W), some of them replaced by a few of their pixels, repeated.
+
+    These have a tenth to all of the range from 0 to 1.
+    """
+    result = clean.copy()
+    for number in np.flatnonzero(rng.random(len(clean)) < REPEATED):
+        crop, size = clean[number], clean.shape[-1]
+        height, width = rng.integers(PERIODS[0], PERIODS[1] + 1, 2)
+        y, x = rng.integers(size - height + 1), rng.integers(size - width + 1)
+        motif = crop[:, y : y + height, x : x + width]
+        if np.ptp(motif) > 0:
+            motif = 0.5 + rng.uniform(0.1, 1) * ((motif - motif.min()) / np.ptp(motif) - 0.5)
+        rows, columns = np.arange(size) % height, np.arange(size) % width
+        result[number] = motif[:, rows[:, None], columns]
+    return result
 
 
 def _shrink(image: np.ndarray, scale: float) -> np.ndarray:

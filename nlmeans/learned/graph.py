@@ -15,8 +15,8 @@ from torch import nn
 
 from nlmeans.engines.torch_blocks import Blocks
 from nlmeans.errors import ParameterError
-from nlmeans.learned.block import NonLocalBlock
-from nlmeans.learned.network import Coarse, NonLocalNet, Residual
+from nlmeans.learned.block import LARGEST_EXPONENT, NonLocalBlock
+from nlmeans.learned.network import LARGEST_FEATURE, SEEN, Coarse, NonLocalNet, Residual
 from nlmeans.learned.nl_means import Features
 
 OPSET = 17
@@ -42,7 +42,8 @@ def to_onnx(net: NonLocalNet, about: dict[str, str]) -> Any:
     graph = _Graph()
     # Pixels of 2x2 become channels in torch's order by a convolution that only picks.
     pick = np.eye(4 * channels, dtype=np.float32).reshape(4 * channels, channels, 2, 2)
-    unshuffled = graph("Conv", "noisy", graph.constant(pick), strides=[2, 2], kernel_shape=[2, 2])
+    seen = graph.clip("noisy", *SEEN)
+    unshuffled = graph("Conv", seen, graph.constant(pick), strides=[2, 2], kernel_shape=[2, 2])
     level = graph("AveragePool", "sigma", kernel_shape=[2, 2], strides=[2, 2])
     first = graph.conv(graph("Concat", unshuffled, level, axis=1), net.head)
     x = _once(graph, first, net)
@@ -51,6 +52,7 @@ def to_onnx(net: NonLocalNet, about: dict[str, str]) -> Any:
             graph.constant(_array(weight[k])[:, None, None]) for weight in (net.again, net.gates)
         )
         z = graph("Add", x, graph("Mul", again, first))
+        z = graph.clip(z, -LARGEST_FEATURE, LARGEST_FEATURE)
         x = graph("Add", x, graph("Mul", gate, graph("Sub", _once(graph, z, net), z)))
     noise = graph("DepthToSpace", graph.conv(x, net.tail), blocksize=2, mode="CRD")
     graph("Sub", "noisy", graph("Mul", "sigma", noise), output="denoised")
@@ -124,6 +126,10 @@ class _Graph:
     def integers(self, *values: int) -> str:
         """A constant of integers."""
         return self.constant(np.array(values, np.int64))
+
+    def clip(self, x: str, low: float, high: float) -> str:
+        """X, cut at two numbers."""
+        return self("Clip", x, *(self.constant(np.array(b, np.float32)) for b in (low, high)))
 
     def conv(self, x: str, module: nn.Conv2d, *, half: bool = True, output: str = "") -> str:
         """A convolution of torch."""
@@ -200,7 +206,8 @@ def _block(graph: _Graph, x: str, block: NonLocalBlock, blocks: Blocks) -> str:
     # One more feature for each, as `block.for_distance` has them.
     theta = graph("Mul", graph.linear(x, block.theta), root)
     with_one = graph("Pad", theta, graph.integers(0, 0, 0, 0, 0, 1, 0, 0), one)
-    with_one = graph("Mul", with_one, graph("Exp", graph.linear(x, block.bandwidth)))
+    exponent = graph.clip(graph.linear(x, block.bandwidth), -LARGEST_EXPONENT, LARGEST_EXPONENT)
+    with_one = graph("Mul", with_one, graph("Exp", exponent))
     norm = graph("ReduceSumSquare", theta, axes=[1])
     with_norm = graph("Concat", theta, graph("Mul", norm, minus_half), axis=1)
     # Channels last, so that what a block has of a position lies together, and windows are copied

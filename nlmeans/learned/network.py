@@ -15,6 +15,16 @@ DISTANCE_SCALE = 16.0
 """Of squared distances, so that f differs from the first step on: random first layers leave the
 embeddings of positions that differ by noise of sigma 25 alone 0.05 apart, log f being -0.4 then."""
 
+SEEN = (-1.5, 2.5)
+"""Range of what is looked at: black and white, and five standard deviations of the most noise. An
+image stretched to the contrast of a photograph goes beyond where it has a bright star on a dark
+sky; that is then a flat white for the network, in which it finds no noise."""
+
+LARGEST_FEATURE = 16.0
+"""Bound of what goes into a later pass. Of photographs with any noise, features stay below 9. Of an
+image stretched to three times the contrast that a network had been trained for, the first pass
+made features of 100, and the second, with the same weights, made of them what overflowed."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -128,10 +138,12 @@ class NonLocalNet(nn.Module):
             Standard deviation of the noise at every pixel, in the same units, 0 to 75/255.
         """
         level = functional.avg_pool2d(sigma, 2)
-        first = self.head(torch.cat([functional.pixel_unshuffle(y, 2), level], 1))
+        seen = functional.pixel_unshuffle(y.clamp(*SEEN), 2)
+        first = self.head(torch.cat([seen, level], 1))
         x = self._once(first)
         for k in range(self.shape.passes - 1):
             z = x + self.again[k, :, None, None] * first
+            z = z.clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
             x = x + self.gates[k, :, None, None] * (self._once(z) - z)
         return y - sigma * functional.pixel_shuffle(self.tail(x), 2).to(y.dtype)
 

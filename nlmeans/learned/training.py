@@ -30,6 +30,10 @@ LARGEST_GRADIENT = 5.0
 which one in fifty is above 5; with "absolute" it is below 0.2. Without it, the mean loss of 100
 steps in color once rose by 0.7, 3 dB, over that of those before."""
 
+MOST_SKIPPED = 10
+"""Steps one after the other whose gradient may be infinite, and is not taken. Three passes with the
+same weights can multiply a gradient beyond float32's range; of some thousand steps, one does."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -117,6 +121,8 @@ class Training:
         As it is, and the moving average of its weights, which is what is used in the end.
     step, before : int
         Steps done, and those of the trainings whose weights it began with.
+    skipped : int
+        Steps since the last whose gradient was finite.
     log : list of dict
         What was measured, a row for every time.
     recent : list of float
@@ -134,6 +140,7 @@ class Training:
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.schedule, self.step, self.before = recipe, Schedule(), 0, 0
+        self.skipped = 0
         self.log: list[dict[str, float]] = []
         self.recent: list[float] = []
         self.device, self.bfloat16 = device, bfloat16
@@ -161,13 +168,15 @@ class Training:
         for weight, gradient in zip(self.net.parameters(), gradients, strict=True):
             weight.grad = gradient
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), LARGEST_GRADIENT))
-        if not np.isfinite(norm):
-            raise NLMeansError(f"the gradient of step {self.step} is {norm}")
+        self.skipped = 0 if np.isfinite(norm) else self.skipped + 1
+        if self.skipped > MOST_SKIPPED:
+            raise NLMeansError(f"the gradient of step {self.step} is {norm}, once more")
         factor = self.schedule.factor(self.step)
         rates = (recipe.rate, recipe.other_rate)
         for optimizer, rate in zip(self.optimizers, rates, strict=False):
             optimizer.param_groups[0]["lr"] = rate * factor
-            optimizer.step()
+            if not self.skipped:
+                optimizer.step()
         # While there are few steps to average, fewer count.
         kept = min(AVERAGE, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - kept)
