@@ -90,7 +90,8 @@ place of patches. Trained end to end, with a search radius of {radius}.
 
 TRAINING = """
 - Data: photographs, all but {held_out} of them, whole and at 0.9 to 0.6 of their size; turned,
-  mirrored; white Gaussian noise drawn anew for every crop, sigma from 0 to 75 of 255 levels.
+  mirrored; some with another contrast, some a few of their pixels repeated; white Gaussian noise
+  drawn anew for every crop, sigma from 0 to 75 of 255 levels, half of them from 10 to 55.
 - Training: {steps:,} steps with {optimizers}{begun}.
   The last ones: {batch} crops of {crop} x {crop}, loss "{loss}", seed {seed},
   learning rate {rate:g}{decay}.
