@@ -57,7 +57,7 @@ def test_runtimes_agree(noisy, monkeypatch):
 @pytest.mark.parametrize("tile", [48, 80, 160])
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_tiles_do_not_show(runtime, tile, channels, monkeypatch):
-    """On an image wider than the networks see, 101 pixels each way in gray and 149 in color.
+    """On an image wider than the networks see, 149 pixels each way.
 
     Tiles of less than some 100 pixels with their margins are no fair question: for these, PyTorch
     takes other kernels, whose sums are rounded otherwise, by 5e-5 gray levels.
