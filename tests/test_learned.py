@@ -253,6 +253,37 @@ def test_no_pixel_changes_by_more_than_eight_sigma(noisy, monkeypatch):
     np.testing.assert_allclose(scale, np.median(scale), rtol=1e-2)
 
 
+def hard_images():
+    """Images unlike photographs, RGB of 96 x 128, by name."""
+    row, column = np.mgrid[:96, :128]
+    flat = np.zeros((96, 128, 1)) + (150, 180, 220)
+    plane = flat.copy()
+    plane[40:50, 40:80] = (20, 20, 30)
+    plane[30:40, 56:64] = 240
+    stars = np.full((96, 128), 8.0)
+    for y, x, peak in ((20, 30, 4000), (70, 90, 900), (50, 15, 150)):
+        stars += peak * np.exp(-((row - y) ** 2 + (column - x) ** 2) / 2)
+    return {
+        "flat": flat + column[..., None] / 32,
+        "a plane in the sky": plane,
+        "stars": stars[..., None].repeat(3, 2),
+        "chessboard of pixels": 255.0 * ((row + column) % 2)[..., None].repeat(3, 2),
+        "chessboard": 255.0 * ((row // 16 + column // 16) % 2)[..., None].repeat(3, 2),
+        "stripes": 255.0 * (column % 3 == 0)[..., None].repeat(3, 2),
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", hard_images())
+def test_images_unlike_photographs_are_not_made_worse(name, channels, runtime):
+    clean = hard_images()[name].astype(np.float32)
+    clean, axis = (clean, -1) if channels == 3 else (clean.mean(-1), None)
+    for sigma in (3, 15, 27, 50, 75, 150):
+        image = add_noise(clean, sigma, rng=1)
+        result = denoise(image, sigma=sigma, method="learned", channel_axis=axis)
+        assert np.sqrt(np.mean((result - clean) ** 2)) < 1.05 * sigma
+
+
 def test_sigma_is_estimated(noisy, runtime):
     _, image = noisy
     result, info = denoise(image, method="learned", return_info=True)
