@@ -256,7 +256,7 @@ def test_no_pixel_changes_by_more_than_eight_sigma(noisy, monkeypatch):
 def hard_images():
     """Images unlike photographs, RGB of 96 x 128, by name."""
     row, column = np.mgrid[:96, :128]
-    flat = np.zeros((96, 128, 1)) + (150, 180, 220)
+    flat = np.full((96, 128, 3), (150.0, 180.0, 220.0))
     plane = flat.copy()
     plane[40:50, 40:80] = (20, 20, 30)
     plane[30:40, 56:64] = 240
