@@ -256,7 +256,8 @@ def test_every_pairwise_function_can_be_trained(pairwise, photographs):
     made = training.Training(shape, training.Recipe(crop=32, batch=2))
     before = {name: w.clone() for name, w in made.net.named_parameters()}
     crops = data.Crops(photographs, 0)
-    for _ in range(5):  # what lies behind three layers that begin at zero moves in the fourth
+    # At first, gradients behind layers that begin at zero are below Adam's epsilon.
+    for _ in range(5):
         made.advance(crops)
     unmoved = {name for name, w in made.net.named_parameters() if torch.equal(w, before[name])}
     # Adding a number to all scores of a query changes no softmax: phi's bias has no gradient
