@@ -33,7 +33,7 @@ STRETCHED = 0.125
 CONTRASTS = (0.5, 2.0)
 """Range of their contrast, as a factor. `nlmeans.denoisers.units` shows any image with the contrast
 of most photographs; one that is nearly all sky then goes far beyond black and white, where a
-network that had never been there made up noise of a hundred sigma."""
+network that had never been there made up noise of 25 sigma."""
 
 REPEATED = 0.04
 """Part of the crops that are a few pixels of the photograph over and over, as in weaves and

@@ -32,7 +32,8 @@ steps in color once rose by 0.7, 3 dB, over that of those before."""
 
 MOST_SKIPPED = 10
 """Steps one after the other whose gradient may be infinite, and is not taken. Three passes with the
-same weights can multiply a gradient beyond float32's range; of some thousand steps, one does."""
+same weights can multiply one beyond float32's range: with crops of three times the contrast, it was
+so within 600 steps."""
 
 
 @dataclass(frozen=True)
