@@ -1,6 +1,8 @@
 """Peak resident memory of `nlmeans.denoise` on a large gray float32 image, in a process of its own.
 
-python benchmarks/memory.py [--megapixels 50] [--workers 2]
+    python benchmarks/memory.py [--megapixels 50] [--workers 2] [--method nlm]
+
+The image is denoised twice: what a runtime keeps from the first time may add to the second.
 """
 
 import argparse
@@ -12,22 +14,24 @@ CHILD = """
 import json, resource, sys, time
 import numpy as np
 import nlmeans
-side, workers, run = map(int, sys.argv[1:])
+side, workers, runs = map(int, sys.argv[1:4])
+method = sys.argv[4]
+strength = {"h": 0.1} if method == "nlm" else {"sigma": 0.1}
 image = np.random.default_rng(0).random((side, side), dtype=np.float32)
-nlmeans.denoise(image[:64, :64], h=0.1)
+nlmeans.denoise(image[:64, :64], method=method, **strength)
 began = time.perf_counter()
-if run:
-    nlmeans.denoise(image, h=0.1, workers=workers)
+for _ in range(runs):
+    nlmeans.denoise(image, method=method, workers=workers, **strength)
 seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"image": image.nbytes, "peak": peak, "seconds": seconds}))
 """
 
 
-def measure(megapixels: float, workers: int, *, run: bool) -> dict[str, float]:
-    """Peak of a process that makes the image, and denoises it if it is to run."""
+def measure(megapixels: float, workers: int, runs: int, method: str) -> dict[str, float]:
+    """Peak of a process that makes the image, and denoises it so many times."""
     side = round((megapixels * 1e6) ** 0.5)
-    command = [sys.executable, "-c", CHILD, str(side), str(workers), str(int(run))]
+    command = [sys.executable, "-c", CHILD, str(side), str(workers), str(runs), method]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
@@ -36,10 +40,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megapixels", type=float, default=50)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--method", default="nlm", choices=("nlm", "ridge", "learned"))
     arguments = parser.parse_args()
-    print("| process | peak, MB | times the image | s |\n|---|---|---|---|")
-    for name, run in (("imports, image, kernels", False), ("the same and denoise", True)):
-        found = measure(arguments.megapixels, arguments.workers, run=run)
+    print("| process | peak, MB | times the image | s in all |\n|---|---|---|---|")
+    for name, runs in (("imports, image, kernels", 0), ("once", 1), ("twice", 2)):
+        found = measure(arguments.megapixels, arguments.workers, runs, arguments.method)
         times = found["peak"] / found["image"]
         print(f"| {name} | {found['peak'] / 1e6:.0f} | {times:.2f} | {found['seconds']:.2f} |")
 
