@@ -1,6 +1,6 @@
 """What the non-local block is worth: short trainings of equal cost, with and without it.
 
-    python benchmarks/ablations.py DATA --out DIR [--minutes 5] [--only NAME ...]
+    python benchmarks/ablations.py DATA --out DIR [--minutes 5] [--only NAME ...] [--seed 0]
 
 DATA is a folder with BSDS500_train431, to train on, and Set12. Every variant of the network gets
 as many minutes of processor time, as many threads, crops and seeds; the learning rate goes to 0
@@ -51,8 +51,9 @@ ROUNDS = 20
 """Steps of each variant that a step's cost is the median of, after a fourth as many."""
 
 
-def new_training(name: str) -> Training:
-    return Training(Shape(**VARIANTS[name]), Recipe(rate=1e-3), threads=THREADS, bfloat16=True)
+def new_training(name: str, seed: int) -> Training:
+    recipe = Recipe(rate=1e-3, seed=seed)
+    return Training(Shape(**VARIANTS[name]), recipe, threads=THREADS, bfloat16=True)
 
 
 def measured_costs(crops: Crops) -> dict[str, float]:
@@ -61,7 +62,7 @@ def measured_costs(crops: Crops) -> dict[str, float]:
     With each measured at the start of its own training, the first came out 29 % too dear, and got
     no more steps than a variant that takes 1.4 times as long for one.
     """
-    trainings = {name: new_training(name) for name in VARIANTS}
+    trainings = {name: new_training(name, crops.seed) for name in VARIANTS}
     costs: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for number in range(ROUNDS + ROUNDS // 4):
         for name, training in trainings.items():
@@ -88,7 +89,7 @@ def replace(path: Path, content: dict[str, Any]) -> None:
 
 def trained(name: str, steps: int, crops: Crops, checkpoint: Path) -> Training:
     """A variant after its steps, from its checkpoint if there is one."""
-    training = new_training(name)
+    training = new_training(name, crops.seed)
     if checkpoint.exists():
         training.load(read_checkpoint(checkpoint))
     else:
@@ -120,8 +121,8 @@ def psnr(training: Training, images: Images) -> list[float]:
 
 def measured(name: str, cost: float, crops: Crops, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and try a variant, a step of which takes `cost` seconds."""
-    checkpoint = arguments.out / f"{name.replace(' ', '-')}-{arguments.minutes:g}.pt"
-    training = trained(name, int(60 * arguments.minutes / cost), crops, checkpoint)
+    file = f"{name.replace(' ', '-')}-{arguments.minutes:g}-{crops.seed}.pt"
+    training = trained(name, int(60 * arguments.minutes / cost), crops, arguments.out / file)
     values: dict[str, float] = {}
     for sigma in SIGMAS:
         images = Images(Case("Set12", "awgn", sigma), arguments.data)
@@ -133,7 +134,7 @@ def measured(name: str, cost: float, crops: Crops, arguments: argparse.Namespace
     weights = sum(weight.numel() for weight in training.net.parameters())
     return {
         "variant": name, "weights": weights, "steps": training.step,
-        "minutes": arguments.minutes, "psnr": values,
+        "minutes": arguments.minutes, "seed": crops.seed, "psnr": values,
     }  # fmt: skip
 
 
@@ -144,16 +145,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--minutes", type=float, default=5, help="of processor time")
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seed", type=int, default=0, help="of weights, crops and noise")
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = json.loads(arguments.json.read_text())["rows"] if arguments.json.exists() else []
     done = {row["variant"]: row for row in rows}
     seen, _ = hold_out(load_images(arguments.data / "BSDS500_train431", 1), HELD_OUT, seed=0)
-    crops = Crops(seen, seed=0)
+    crops = Crops(seen, seed=arguments.seed)
     costs = kept_costs(crops, arguments.out / "costs.json")
     for name in arguments.only:
-        if name in done and done[name]["minutes"] == arguments.minutes:
+        found = done.get(name, {})
+        if (found.get("minutes"), found.get("seed")) == (arguments.minutes, arguments.seed):
             continue
         done[name] = measured(name, costs[name], crops, arguments)
         print(done[name], flush=True)
