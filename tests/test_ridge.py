@@ -201,6 +201,21 @@ def test_volumes_are_refused():
         denoise(np.zeros((5, 6, 7)), method="ridge", sigma=1)
 
 
+@pytest.mark.parametrize("preset", ["balanced", "best"])
+def test_an_alpha_that_is_the_same_everywhere_stays_and_changes_no_color(rng, preset):
+    colors = np.stack([picture(rng, (30, 34)) for _ in range(3)], -1)
+    given = {"sigma": 1, "method": "ridge", "preset": preset, "channel_axis": -1}
+    alpha = np.full((30, 34, 1), 255, np.float32)
+    found = denoise(np.concatenate([colors, alpha], -1), **given)
+    np.testing.assert_array_equal(found[..., 3:], alpha)
+    np.testing.assert_array_equal(found[..., :3], denoise(colors, **given))
+
+
+def test_an_image_that_is_the_same_everywhere_stays():
+    image = np.full((20, 21, 3), 7, np.float32)
+    np.testing.assert_array_equal(denoise(image, sigma=2, method="ridge", channel_axis=-1), image)
+
+
 def test_halo_covers_both_steps():
     denoiser = Ridge(sigma=20, search_radius=5).settled(np.zeros((30, 30, 1)))
     assert denoiser.halo(2) == (2 * (5 + 11 - 1) + 2 * (5 + 8 - 1),) * 2

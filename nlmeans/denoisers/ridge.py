@@ -80,17 +80,23 @@ class Ridge:
     def __call__(
         self, image: np.ndarray, *, workers: int | None = None, progress: Progress | None = None
     ) -> np.ndarray:
-        """Denoise each channel of `color.opponent` with the groups of luma."""
+        """Denoise each channel of `color.opponent` with the groups of luma.
+
+        A channel that is one value everywhere, such as an opaque alpha, is no part of that: it has
+        no noise, and would be given some of the change of the others.
+        """
         sigma: Any = self.sigma
         rule: Any = self.rule
         base = image.astype(working_dtype(image.dtype))
-        if sigma <= BELOW_ROUNDING * float(np.abs(base).max()):
+        varies = np.ptp(base, (0, 1)) > 0
+        if sigma <= BELOW_ROUNDING * float(np.abs(base).max()) or not varies.any():
             if progress is not None:
                 progress(1.0)
             return base
-        matrix = opponent(image.shape[-1]).astype(base.dtype)
+        noisy = base[..., varies]
+        matrix = opponent(noisy.shape[-1]).astype(base.dtype)
         # Less the mean, which the change does not depend on: float32 keeps digits for the contrast.
-        centered = base - base.mean((0, 1), dtype=np.float64).astype(base.dtype)
+        centered = noisy - noisy.mean((0, 1), dtype=np.float64).astype(base.dtype)
         planes = [
             np.ascontiguousarray(plane, np.float32)
             for plane in np.moveaxis((centered / sigma) @ matrix.T, -1, 0)
@@ -100,7 +106,8 @@ class Ridge:
             _iterated(planes, rule, steps) if rule.rounds else _two_steps(planes, rule, steps)
         )
         change = np.stack([y - x for y, x in zip(denoised, planes, strict=True)], -1)
-        return base + sigma * (change @ matrix)
+        base[..., varies] = noisy + sigma * (change @ matrix)
+        return base
 
 
 class _Steps:
