@@ -93,7 +93,7 @@ class Ridge:
             if progress is not None:
                 progress(1.0)
             return base
-        noisy = base[..., varies]
+        noisy = np.compress(varies, base, -1)
         matrix = opponent(noisy.shape[-1]).astype(base.dtype)
         # Less the mean, which the change does not depend on: float32 keeps digits for the contrast.
         centered = noisy - noisy.mean((0, 1), dtype=np.float64).astype(base.dtype)
