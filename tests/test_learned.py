@@ -1,6 +1,9 @@
 """The method "learned": the trained network, whatever runs it, in whatever units and tiles."""
 
+import subprocess
+import sys
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +55,26 @@ def test_runtimes_agree(noisy, monkeypatch):
         monkeypatch.setattr(network, "check_runtime", lambda device, name=name: name)
         results.append(denoise(image, sigma=25, method="learned"))
     np.testing.assert_allclose(*results, rtol=0, atol=255e-5)
+
+
+TWICE = """
+import numpy as np
+from nlmeans import denoise
+image = np.random.default_rng(0).random((512, 512), np.float32)
+for _ in range(2):
+    denoise(image, sigma=0.1, method="learned")
+    print(*[line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")])
+"""
+"""Prints the process's largest resident memory so far, which no parent's counts in, in kB."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is told by Linux only")
+def test_a_second_image_of_a_size_takes_no_more_memory():
+    """It took twice as much, all of it planned anew beside what the first had left."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert second < 1.2 * first
 
 
 @pytest.mark.parametrize("tile", [48, 80, 160])
