@@ -88,7 +88,7 @@ class Ridge:
         sigma: Any = self.sigma
         rule: Any = self.rule
         base = image.astype(working_dtype(image.dtype))
-        varies = np.ptp(base, (0, 1)) > 0
+        varies = base.max((0, 1)) > base.min((0, 1))
         if sigma <= BELOW_ROUNDING * float(np.abs(base).max()) or not varies.any():
             if progress is not None:
                 progress(1.0)
