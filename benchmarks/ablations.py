@@ -12,7 +12,6 @@ skipped. `python benchmarks/render.py` puts the table into README.md.
 
 import argparse
 import json
-import os
 import statistics
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from cases import Case, Images
 
 import nlmeans
+from nlmeans.files.atomic import replace_file
 from nlmeans.learned.data import Crops, hold_out, load_images
 from nlmeans.learned.network import Shape
 from nlmeans.learned.schedule import Schedule
@@ -74,17 +74,14 @@ def measured_costs(crops: Crops) -> dict[str, float]:
 
 
 def kept_costs(crops: Crops, path: Path) -> dict[str, float]:
-    """Those of a file, which is written if there is none."""
+    """The costs that a file has, so that a run that goes on has those it began with."""
     if not path.exists():
-        replace(path, measured_costs(crops))
+        write(path, measured_costs(crops))
     return json.loads(path.read_text())
 
 
-def replace(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON; the file is never half written."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(new, path)
+def write(path: Path, content: dict[str, Any]) -> None:
+    replace_file(str(path), (json.dumps(content, indent=1) + "\n").encode())
 
 
 def trained(name: str, steps: int, crops: Crops, checkpoint: Path) -> Training:
@@ -161,7 +158,7 @@ def main() -> None:
         done[name] = measured(name, costs[name], crops, arguments)
         print(done[name], flush=True)
         kept = [done[variant] for variant in VARIANTS if variant in done]
-        replace(arguments.json, {"rows": kept})
+        write(arguments.json, {"rows": kept})
 
 
 if __name__ == "__main__":

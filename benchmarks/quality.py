@@ -36,7 +36,6 @@ a run on a corner of the first image; the least time of up to three runs of a fa
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +50,7 @@ from contenders import NAMES, NOISY, Contender, Settings, contenders
 from speed import machine
 
 import nlmeans
+from nlmeans.files.atomic import replace_file
 
 ROOT = Path(__file__).parents[1]
 TRIED = 12
@@ -168,9 +168,8 @@ class Results:
         lines = ",\n".join("  " + json.dumps(row) for row in rows)
         head = json.dumps(machine())
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_name(self.path.name + ".new")
-        new.write_text(f'{{\n "machine": {head},\n "rows": [\n{lines}\n ]\n}}\n')
-        os.replace(new, self.path)
+        text = f'{{\n "machine": {head},\n "rows": [\n{lines}\n ]\n}}\n'
+        replace_file(str(self.path), text.encode())
 
 
 def cases(arguments: argparse.Namespace) -> Iterator[Case]:

@@ -185,13 +185,14 @@ def ablation_markdown(results: dict[str, Any]) -> str:
     """A line for each variant of the network, and what it has over the one without the block."""
     rows = results["rows"]
     names = list(rows[0]["psnr"])
-    minutes, *others = sorted({r["minutes"] for r in rows})
-    if others:
-        raise ValueError(f"ablations of {minutes:g} and {others[0]:g} minutes can not be compared")
+    for what in ("minutes", "seed"):
+        one, *others = sorted({r[what] for r in rows})
+        if others:
+            raise ValueError(f"ablations must be of one {what}, not of {one:g} and {others[0]:g}")
     without = next((r for r in rows if r["variant"] == "no block"), None)
     if without is None:
         raise ValueError("ablations must have a row 'no block', which the others are compared with")
-    head = [f"{minutes:g} minutes of processor time each", "weights", "steps", *names]
+    head = [f"{without['minutes']:g} minutes of processor time each", "weights", "steps", *names]
     lines = [row(head), row(["---"] * len(head))]
     for r in rows:
         gains = [

@@ -193,9 +193,10 @@ def test_rows_without_a_place_in_the_tables_are_refused(render, others, text):
 
 
 def test_ablations_are_told_beside_the_network_without_the_block(render):
+    cost = {"minutes": 10, "seed": 0}
     rows = [
-        {"variant": "no block", "weights": 1000, "steps": 2500, "minutes": 10, "psnr": {"A": 30.0}},
-        {"variant": "block", "weights": 2000, "steps": 2000, "minutes": 10, "psnr": {"A": 29.875}},
+        {"variant": "no block", "weights": 1000, "steps": 2500, "psnr": {"A": 30.0}} | cost,
+        {"variant": "block", "weights": 2000, "steps": 2000, "psnr": {"A": 29.875}} | cost,
     ]
     assert render.ablation_markdown({"rows": rows}).splitlines() == [
         "| 10 minutes of processor time each | weights | steps | A |",
@@ -203,9 +204,12 @@ def test_ablations_are_told_beside_the_network_without_the_block(render):
         "| no block | 1,000 | 2,500 | 30.00 |",
         "| block | 2,000 | 2,000 | 29.88 (-0.12) |",
     ]
-    rows[1]["minutes"] = 5
-    with pytest.raises(ValueError, match="ablations of 5 and 10 minutes can not be compared"):
-        render.ablation_markdown({"rows": rows})
+    for other, text in (
+        ({"minutes": 5}, "minutes, not of 5 and 10"),
+        ({"seed": 1}, "seed, not of 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=f"ablations must be of one {text}"):
+            render.ablation_markdown({"rows": [rows[0], rows[1] | other]})
     with pytest.raises(ValueError, match="ablations must have a row 'no block'"):
         render.ablation_markdown({"rows": rows[1:]})
 
