@@ -365,8 +365,9 @@ def denoise(
     Computed in float32, for float64 images in float64 with weights in float32.
 
     "ridge" takes O(N k^2 (k + p^2)) for groups of k patches of p x p pixels, and about ten floats
-    for each pixel. "learned" takes some 450,000 operations for each pixel, and 3 to 4 GB in tiles
-    of 1024 x 1024; "learned-nlm" is NL-means of single pixels, with eight floats more for each.
+    for each pixel. "learned" takes some 450,000 operations for each pixel, five floats for each
+    value, and up to 3.5 GB for a tile of 1024 x 1024; "learned-nlm" is NL-means of single pixels,
+    with eight floats more for each.
 
     References
     ----------

@@ -16,8 +16,9 @@ from nlmeans.progress import Progress
 from nlmeans.validation import DTYPES, check_choice, check_number, check_workers
 
 TILE = 1024
-"""Side in pixels of what is computed at a time, at most. With what lies around it, it takes 3
-to 4 GB, most of it f of the non-local block; tiles half as wide would compute 1.5 times as much."""
+"""Side in pixels of what is computed at a time, at most. With what lies around it, it takes
+up to 3.5 GB, a third of it f of the non-local block; tiles half as wide would compute 1.5 times as
+much."""
 
 LARGEST_CHANGE = 8.0
 """Of a pixel, in sigma. White noise is above 6 in one of 500 million pixels; a network that takes
