@@ -96,7 +96,8 @@ def volume_table(volume: dict[str, Any]) -> list[str]:
         lines.append(row([*cells, f"{summary.ratio:.1f}", f"{volume['psnr'][name]:.2f}"]))
     speed = math.prod(volume["shape"]) / statistics.median(volume["seconds_whole"]) / 1e6
     psnr = volume["psnr_whole"]["nlmeans"]
-    lines.append(row([f"nlmeans, {whole}", "by rule", f"{speed:.3g}", "", f"{psnr:.2f}"]))
+    settings = volume["settings"]["nlmeans"]
+    lines.append(row([f"nlmeans, {whole}", settings, f"{speed:.3g}", "", f"{psnr:.2f}"]))
     return lines
 
 

@@ -34,6 +34,7 @@ from render import markdown
 from skimage.restoration import denoise_nl_means
 
 import nlmeans
+from nlmeans.denoisers.base import Preset
 from nlmeans.engines.jit import inline
 from nlmeans.engines.lanes import LANES, load, store
 from nlmeans.engines.layout import aligned
@@ -129,8 +130,9 @@ def time_volume(path: str | None, threads: int, rounds: int) -> dict[str, Any]:
     middle = tuple(slice(n // 2 - min(n, 72) // 2, n // 2 + min(n, 72) // 2) for n in clean.shape)
     part, clean_part = noisy[middle].copy(), clean[middle]
 
-    def ours(x: np.ndarray) -> np.ndarray:
-        return nlmeans.denoise(x, sigma=sigma, patch_radius=1, search_radius=5, workers=threads)
+    def ours(x: np.ndarray, preset: Preset) -> np.ndarray:
+        sizes = {"patch_radius": 1, "search_radius": 5}
+        return nlmeans.denoise(x, sigma=sigma, preset=preset, workers=threads, **sizes)
 
     def skimage(x: np.ndarray, h: float) -> np.ndarray:
         return denoise_nl_means(x, patch_size=3, patch_distance=5, h=h, sigma=sigma, fast_mode=True)
@@ -144,8 +146,11 @@ def time_volume(path: str | None, threads: int, rounds: int) -> dict[str, Any]:
     def quality(result: np.ndarray, reference: np.ndarray) -> float:
         return float(nlmeans.psnr(reference, result.astype(np.float32), data_range=255))
 
-    tools: dict[str, Callable[[np.ndarray], np.ndarray]] = {"nlmeans": ours}
-    chosen = {"nlmeans": "by rule"}
+    tools: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "nlmeans": lambda x: ours(x, "fast"),
+        "nlmeans, whole patches": lambda x: ours(x, "balanced"),
+    }
+    chosen = dict.fromkeys(tools, "h by rule")
     grids: dict[str, tuple[Callable[..., np.ndarray], str]] = {
         "scikit-image": (skimage, "h"),
         "dipy classic": (lambda x, s: dipys(x, s, "classic"), "sigma"),
@@ -159,13 +164,15 @@ def time_volume(path: str | None, threads: int, rounds: int) -> dict[str, Any]:
         tools[name] = lambda x, run=run, k=best: run(x, k * sigma)
     on_part = {name: (lambda run=run: run(part)) for name, run in tools.items()}
     seconds = interleaved(on_part, rounds)
-    whole = interleaved({"nlmeans": lambda: ours(noisy)}, rounds)["nlmeans"]
+    whole = interleaved({"nlmeans": lambda: ours(noisy, "fast")}, rounds)["nlmeans"]
     return {
         "shape": clean.shape, "crop": part.shape, "threads": threads, "settings": chosen,
         "seconds": seconds, "seconds_whole": whole,
         "psnr": {name: quality(run(part), clean_part) for name, run in tools.items()},
         "psnr_noisy": quality(part, clean_part),
-        "psnr_whole": {"nlmeans": quality(ours(noisy), clean), "noisy": quality(noisy, clean)},
+        "psnr_whole": {
+            "nlmeans": quality(ours(noisy, "fast"), clean), "noisy": quality(noisy, clean),
+        },
     }  # fmt: skip
 
 

@@ -87,6 +87,13 @@ _PATCHWISE_RGB = (
     (math.inf, Rule(2, 10, 0.5)),
 )
 
+# Volumes: 3x3x3 patches and an 11x11x11 window, of Coupe et al., IEEE TMI 27(4), 2008, for single
+# voxels and for whole patches. With the radii of images, 2 and 10, 72 voxels a side took 60 s, not
+# 1.4, for 0.7 dB less. h is for the best mean PSNR, of 0.3, 0.4 ... 0.8, over sigma 5, 10, 15, 30
+# and 50 on a T1 brain; 0.1 off it costs 0.4 dB at most.
+_OFFSET_VOLUME = Rule(1, 5, 0.6)
+_PATCHWISE_VOLUME = Rule(1, 5, 0.5)
+
 CHROMA_WEIGHT = 0.4
 """What differences in chroma count in the patches of RGB images, those in luma counting 1. Of 0.4,
 0.6 and 1, the last of which is the plain mean over the channels, with the best h for each: 30.44,
@@ -99,20 +106,23 @@ def offset_rule(sigma: float, image: np.ndarray, *, patchwise: bool = False) -> 
     The published tables are for 8-bit photographs. An image may have any range, so what is looked
     up is sigma on a scale on which the image, less its noise, has the contrast of a photograph.
     That makes the choice independent of the unit, and costs nothing on those: mean PSNR over
-    Set12 at sigma 15, 25 and 50 changes by -0.02, 0.00 and +0.01 dB.
+    Set12 at sigma 15, 25 and 50 changes by -0.02, 0.00 and +0.01 dB. Volumes have one rule for any
+    sigma.
 
     Parameters
     ----------
     sigma : float
         Standard deviation of the noise, >= 0, in the units of the image.
     image : ndarray, shape (*space, C)
-        The noisy image.
+        The noisy image, or volume.
 
     Returns
     -------
     Rule
         Radii, and h as a multiple of sigma.
     """
+    if image.ndim > 3:
+        return _PATCHWISE_VOLUME if patchwise else _OFFSET_VOLUME
     levels = noise_in_levels(sigma, image)
     gray, rgb, channels = (
         (_PATCHWISE_GRAY, _PATCHWISE_RGB, _PATCHWISE_CHANNELS)

@@ -485,6 +485,15 @@ def test_rule_where_there_is_nothing_but_noise():
     assert offset_rule(0.0, np.full((8, 8, 1), 7.0)).patch_radius == 1
 
 
+@pytest.mark.parametrize(("preset", "h"), [("fast", 6.0), ("balanced", 5.0)])
+def test_volumes_have_a_rule_of_their_own(rng, preset, h):
+    """3x3x3 patches and 11x11x11 windows, whatever sigma: those of images took 40 times as long."""
+    volume = rng.normal(100, 10, (4, 5, 6))
+    _, info = denoise(volume, sigma=10, preset=preset, return_info=True)
+    found = [info.settings[name] for name in ("patch_radius", "search_radius", "h")]
+    assert found == pytest.approx([1, 5, h])
+
+
 def test_rule_of_a_large_image_is_that_of_a_sample():
     """Beyond a million pixels the contrast comes from every second, third, ... of them."""
     photo = np.random.default_rng(0).normal(128, math.hypot(50, 25), (1500, 1500, 1))
