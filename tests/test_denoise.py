@@ -485,7 +485,7 @@ def test_rule_where_there_is_nothing_but_noise():
     assert offset_rule(0.0, np.full((8, 8, 1), 7.0)).patch_radius == 1
 
 
-@pytest.mark.parametrize(("preset", "h"), [("fast", 6.0), ("balanced", 5.0)])
+@pytest.mark.parametrize(("preset", "h"), [("fast", 7.0), ("balanced", 6.0)])
 def test_volumes_have_a_rule_of_their_own(rng, preset, h):
     """3x3x3 patches and 11x11x11 windows, whatever sigma: those of images took 40 times as long."""
     volume = rng.normal(100, 10, (4, 5, 6))
